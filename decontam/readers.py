@@ -1,0 +1,151 @@
+"""Rows of benchmark files: JSONL, JSON, Parquet, CSV and TSV, plain or compressed with gzip or zstandard."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from decontam.errors import DecontamError
+
+FORMATS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
+COMPRESSIONS = (".gz", ".zst")
+
+
+def file_format(path: Path) -> str:
+    """The format suffix of a benchmark file, without compression; raises DecontamError for one that is not read."""
+    name = path.name.lower()
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    for suffix in FORMATS:
+        if name.endswith(suffix) and not (suffix == ".parquet" and path.suffix.lower() != ".parquet"):
+            return suffix
+    raise DecontamError(f"{path} is no benchmark file; give {', '.join(FORMATS)} (all but Parquet also as .gz or .zst).")
+
+
+def stem(path: Path) -> str:
+    """File name without format and compression suffix."""
+    return path.name[: path.name.lower().rindex(file_format(path))]
+
+
+def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Files, globs and folders as a sorted list of files without repetitions; of a folder, every benchmark file below it.
+
+    Raises DecontamError for a path that does not exist, a glob or folder without benchmark files, and a file of another format.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    found: dict[Path, None] = {}
+    for entry in given:
+        path = Path(entry)
+        if path.is_dir():
+            files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_benchmark(file)]
+        elif path.is_file():
+            file_format(path)
+            files = [path]
+        else:
+            files = [Path(match) for match in sorted(glob.glob(str(entry), recursive=True)) if _is_benchmark(Path(match))]
+        if not files:
+            raise DecontamError(f"{entry} names no benchmark file; give a file, folder or glob with {', '.join(FORMATS)}.")
+        found.update(dict.fromkeys(files))
+    if not found:
+        raise DecontamError("no benchmark path was given; name at least one file, folder or glob.")
+    return sorted(found)
+
+
+def _is_benchmark(path: Path) -> bool:
+    try:
+        file_format(path)
+    except DecontamError:
+        return False
+    return True
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """`(row number from 1, record)` of one file; blank JSONL lines are passed over but counted.
+
+    Raises DecontamError naming file and row for anything that cannot be read.
+    """
+    kind = file_format(path)
+    try:
+        if kind == ".parquet":
+            yield from enumerate(pq.read_table(path).to_pylist(), 1)
+        elif kind in (".csv", ".tsv"):
+            with _open(path, newline="") as stream:
+                yield from _delimited(path, stream, "," if kind == ".csv" else "\t")
+        elif kind == ".json":
+            with _open(path) as stream:
+                yield from enumerate(_json_records(path, stream.read()), 1)
+        else:
+            with _open(path) as stream:
+                for number, line in enumerate(stream, 1):
+                    if line.strip():
+                        yield number, _record(path, number, line)
+    except UnicodeDecodeError as error:
+        raise DecontamError(f"{path} is not UTF-8 (byte {error.start} of a block); convert it.") from error
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException) as error:
+        raise DecontamError(f"{path} cannot be read ({error}); replace or remove the file.") from error
+
+
+def _open(path: Path, newline: str | None = None) -> TextIO:
+    name = path.name.lower()
+    if name.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
+    if name.endswith(".zst"):
+        raw = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+        return io.TextIOWrapper(raw, encoding="utf-8-sig", newline=newline)
+    return path.open(encoding="utf-8-sig", newline=newline)
+
+
+def _parse(path: Path, row: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DecontamError(f"{path}{row} is not valid JSON ({error}); fix or remove it.") from error
+
+
+def _record(path: Path, number: int, line: str) -> dict[str, Any]:
+    value = _parse(path, f", row {number},", line)
+    if not isinstance(value, dict):
+        raise DecontamError(f"{path}, row {number}, is not a JSON object; fix or remove it.")
+    return value
+
+
+def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
+    """A JSON list of objects, or an object of which exactly one value is such a list (`{"data": [...]}`)."""
+    value = _parse(path, "", text)
+    if isinstance(value, dict):
+        lists = [entry for entry in value.values() if isinstance(entry, list) and entry and isinstance(entry[0], dict)]
+        value = lists[0] if len(lists) == 1 else None
+    if not isinstance(value, list):
+        raise DecontamError(f"{path} holds no list of items; give a JSON list of objects, or an object with one such list.")
+    for number, entry in enumerate(value, 1):
+        if not isinstance(entry, dict):
+            raise DecontamError(f"{path}, row {number}, is not a JSON object; fix or remove it.")
+    return value
+
+
+def _delimited(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of a CSV or TSV file with a header line. TSV follows the common benchmark habit of literal, unescaped quotes."""
+    if delimiter == ",":
+        reader = csv.DictReader(stream, strict=True)
+    else:
+        reader = csv.DictReader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    number = 0
+    try:
+        for number, record in enumerate(reader, 1):
+            if None in record:
+                raise DecontamError(f"{path}, row {number}, has more cells than the header; quote the delimiter or fix the row.")
+            yield number, record
+    except csv.Error as error:
+        raise DecontamError(f"{path}, row {number + 1}, is not valid ({error}); fix or remove it.") from error

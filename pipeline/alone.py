@@ -1,0 +1,103 @@
+"""Stages on their own: any move over any Parquet or JSONL, with the output folder every stage command shares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from pipeline.config import first_error, with_overrides
+from pipeline.engine import start_engine
+from pipeline.errors import UserError
+from pipeline.files import find_files, open_file
+from pipeline.progress import Progress
+from pipeline.run import Options, format_of, run_directory
+from pipeline.schema import BY_NAME, TRANSIENT
+from pipeline.segment import Segment
+from pipeline.settings import Settings
+from pipeline.splits import DOCUMENTS, Part, Split, parts_of, plan_splits
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+USER_COLUMNS = frozenset({"id", "source", "source_id", "file", "position", "url", "date", "title", "text", "text_bytes", "meta"})
+"""Document columns that a user's own JSONL or Parquet file yields."""
+
+_SPLIT_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage command reads: the files, and which column is the text and which the id."""
+
+    paths: Sequence[str]
+    text_column: str = "text"
+    id_column: str = "id"
+
+
+def settings_from(model: type[AnySettings], given: dict[str, Any], overrides: list[str], command: str) -> AnySettings:
+    """A move's configuration from command-line options (None: not given) and `--set`. Raises UserError naming the key."""
+    values = with_overrides({key: value for key, value in given.items() if value is not None}, overrides)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"onnuri {command}: {first_error(error)}") from error
+
+
+def plan_documents(inputs: Inputs) -> tuple[list[Split], frozenset[str]]:
+    """Splits over documents and the columns they have. Our own shards keep every column; other files yield USER_COLUMNS."""
+    parts, available = [], frozenset({"id", "text"})
+    for part in _parts(inputs):
+        columns = _shard_columns(part) if (inputs.text_column, inputs.id_column) == ("text", "id") else None
+        if columns is not None:
+            part, available = replace(part, format=DOCUMENTS), available | columns
+        elif part.format in ("jsonl", "parquet"):
+            available |= USER_COLUMNS
+        else:
+            raise UserError(f"'{part.path}' is {part.format}, and this stage reads JSONL or Parquet; run `onnuri ingest` on it first")
+        parts.append(part)
+    return plan_splits(parts, _SPLIT_BYTES), available
+
+
+def plan_raw(inputs: Inputs) -> list[Split]:
+    """Splits over crawl files of any format, for ingest alone."""
+    return plan_splits([replace(part, keep_ids=False) for part in _parts(inputs)], _SPLIT_BYTES)
+
+
+def _parts(inputs: Inputs) -> list[Part]:
+    files = find_files(inputs.paths)
+    formats = {file.path: format_of(file, "", "its name to one that ends in .jsonl, .parquet or .warc.gz") for file in files}
+    return parts_of(files, "", formats, inputs.text_column, inputs.id_column, keep_ids=True)
+
+
+def _shard_columns(part: Part) -> frozenset[str] | None:
+    """The columns of a Parquet file that is a shard of the document table; None for any other file."""
+    if part.format != "parquet":
+        return None
+    try:
+        with open_file(part.path) as stream:
+            schema = pq.read_schema(stream)
+    except (pa.ArrowException, OSError):
+        return None
+    ours = all(field.name in BY_NAME and BY_NAME[field.name].type == field.type for field in schema)
+    return frozenset(schema.names) - TRANSIENT if ours and {"id", "text"} <= set(schema.names) else None
+
+
+def run_alone(
+    move: str, out: Path, min_kept_share: float, options: Options, progress: Progress, work: Callable[[Segment], Any]
+) -> dict[str, Any]:
+    """Do `work` on a segment whose folder is `out`, on the engine that was asked for; returns the manifest."""
+    with run_directory(out):
+        engine = start_engine(options.engine, options.workers, options.address)
+        try:
+            work(Segment(out, move, engine, progress, min_kept_share, alone=True))
+        finally:
+            engine.close()
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    return manifest
+

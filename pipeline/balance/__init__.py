@@ -1,0 +1,1 @@
+"""Choose documents for the training phases so that languages and domains have the shares that were asked for."""

@@ -1,0 +1,72 @@
+"""Which language and domain of the mix each document belongs to, and how many tokens it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.balance.config import OTHER, UNKNOWN_LANGUAGE
+from pipeline.balance.sample import Counts, estimated_tokens
+from pipeline.schema import BY_NAME
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The columns of a batch that balance decides by, one entry per document.
+
+    languages / domains: distinct values, indexed by language_code / domain_code. mix_languages: what each of `languages` counts as.
+    tokens: estimated, -1 where the language has no bytes_per_token. quality: NaN where there is none.
+    """
+
+    languages: list[str]
+    mix_languages: list[str]
+    domains: list[str]
+    language_code: Codes
+    domain_code: Codes
+    text_bytes: Counts
+    tokens: Counts
+    quality: npt.NDArray[np.float64]
+
+    def eligible(self, languages: frozenset[str], min_quality: float | None) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Two masks: the document's language is one of the phase's, and its quality suffices (a document without quality passes)."""
+        wanted = np.array([language in languages for language in self.mix_languages], bool)[self.language_code]
+        good = np.ones(len(wanted), bool) if min_quality is None else ~(self.quality < min_quality)
+        return wanted, good
+
+
+def describe(table: pa.Table, language_of: Mapping[str, str], bytes_per_token: Mapping[str, float]) -> Documents:
+    """Read language, domain, quality and size from a batch of documents; absent columns count as all null."""
+    languages, language_code = coded(column_of(table, "lang"), UNKNOWN_LANGUAGE)
+    domains, domain_code = coded(column_of(table, "domain"), OTHER)
+    mix_languages = [language_of.get(language, language) for language in languages]
+    rates = np.array([bytes_per_token.get(language, np.nan) for language in mix_languages], np.float64)[language_code]
+    sizes: Any = column_of(table, "text_bytes")
+    if "text_bytes" not in table.column_names and "text" in table.column_names:
+        sizes = pc.binary_length(table.column("text")).cast(pa.int64())
+    filled: Any = pc.fill_null(sizes, 0)
+    text_bytes = filled.to_numpy()
+    quality: Any = pc.fill_null(column_of(table, "quality"), float("nan"))
+    return Documents(
+        languages, mix_languages, domains, language_code, domain_code, text_bytes, estimated_tokens(text_bytes, rates), quality.to_numpy()
+    )
+
+
+def column_of(table: pa.Table, name: str) -> Any:
+    """The chunked column of the document table's type, all null where the table lacks it."""
+    type_: Any = BY_NAME[name].type
+    return table.column(name).cast(type_) if name in table.column_names else pa.chunked_array([pa.nulls(len(table), type_)])
+
+
+def coded(column: Any, absent: str) -> tuple[list[str], Codes]:
+    """Distinct values and each row's index into them; null counts as `absent`."""
+    filled: Any = pc.fill_null(column, absent)
+    encoded = filled.combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

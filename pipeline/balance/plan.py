@@ -1,0 +1,258 @@
+"""From what is there and what is asked for to a token target per language and domain: pure arithmetic, no files.
+
+A phase is made of parts: each language's share, cut into the domains that the mix names and one part for all other labels. Within that
+last part, tokens are spread over the labels by water-filling: raise one level for all until the part is full, never above a label's cap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.balance.config import OTHER, SHARE_TOLERANCE, PhaseConfig
+from pipeline.errors import UserError
+
+Reals = npt.NDArray[np.float64]
+
+_EXACT = 1e-14
+"""Relative slack for one product of binary fractions: 0.6 of 700 million is not always 420 million to the last bit."""
+
+_ROUNDING = 1e-9
+"""Relative slack when domain_limits add up to exactly what is needed and binary fractions fall short of it."""
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What is available of one language and domain label: counts of documents, UTF-8 bytes and estimated tokens, each read once."""
+
+    language: str
+    domain: str
+    documents: int
+    bytes: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """Tokens to take of one supply, repetitions included. `share`: of the phase, where the mix names the domain; else None."""
+
+    supply: Supply
+    tokens: int
+    share: float | None
+
+
+@dataclass(frozen=True)
+class PhaseTargets:
+    """The plan of one phase: tokens asked for (None: as many as possible), granted, possible at most, and the target per supply."""
+
+    phase: str
+    asked: int | None
+    tokens: int
+    largest: int
+    targets: tuple[Target, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A share of the phase that is filled from `supplies`. `least`/`most` bound each supply as a share of the whole phase."""
+
+    name: str
+    share: float
+    supplies: tuple[Supply, ...]
+    least: tuple[float, ...]
+    most: tuple[float, ...]
+    named: bool
+
+    def bounds(self, total: int, max_epochs: float) -> tuple[Reals, Reals]:
+        """Least and most tokens of each supply when the phase has `total`; a most below the least shows that it can't be done."""
+        caps = np.floor(np.array([supply.tokens for supply in self.supplies], np.float64) * max_epochs)
+        return np.array(self.least) * total, np.minimum(caps, np.where(np.array(self.most) < 1.0, np.array(self.most) * total, np.inf))
+
+    def needs(self, total: int) -> int:
+        return math.floor(self.share * total)
+
+    def feasible(self, total: int, max_epochs: float) -> bool:
+        least, most = self.bounds(total, max_epochs)
+        slack = _ROUNDING * total if min(self.most) < 1.0 else _EXACT * most.sum()
+        return bool(np.all(np.floor(least) <= most + slack) and self.share * total <= most.sum() + slack)
+
+
+def plan_phase(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasible: str) -> PhaseTargets:
+    """Targets for every supply that the mix has a place for, sorted by language and domain; their sum never exceeds the budget.
+
+    supplies: distinct (language, domain) pairs, any order. Raises UserError when a language or (unless `on_infeasible` is "nearest")
+    a named domain has no documents, and when the budget can't be had at these shares: the sentence gives the largest budget that can.
+    """
+    notes: list[str] = []
+    parts = _parts(name, phase, sorted(supplies, key=lambda supply: (supply.language, supply.domain)), on_infeasible, notes)
+    largest = largest_total(parts, phase.max_epochs)
+    if largest < 1:
+        raise UserError(
+            f"phase {name} {_shortage(parts, 1, phase.max_epochs)}, so no budget fits these shares; change them or add documents"
+        )
+    total = largest if phase.tokens is None else phase.tokens
+    if total > largest:
+        shortage = _shortage(parts, total, phase.max_epochs)
+        if on_infeasible != "nearest":
+            raise UserError(
+                f"phase {name} {shortage}; the largest budget with these shares is {human(largest)}: "
+                f"set balance.phases.{name}.tokens={largest}, raise max_epochs, or set balance.on_infeasible to nearest"
+            )
+        notes.append(f"asked for {human(total)} tokens, planned {human(largest)}: the phase {shortage}")
+        total = largest
+    targets = [target for part in parts for target in _fill(part, phase, total)]
+    targets.sort(key=lambda target: (target.supply.language, target.supply.domain))
+    return PhaseTargets(name, phase.tokens, total, largest, tuple(targets), tuple(notes))
+
+
+def _parts(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasible: str, notes: list[str]) -> list[_Part]:
+    parts: list[_Part] = []
+    for language, share in phase.language_shares.items():
+        of_language = [supply for supply in supplies if supply.language == language and supply.tokens > 0]
+        if not of_language:
+            reason = f" of quality {phase.min_quality:g} or better" if phase.min_quality is not None else ""
+            raise UserError(
+                f"phase {name} asks for {_percent(share)} {language} but there is no {language} document{reason}; "
+                f"set balance.phases.{name}.languages.{language} to 0 or add documents"
+            )
+        found = _language_parts(phase, language, share, of_language)
+        for wanted, wanted_share in _absent(phase, language, found, of_language):
+            if on_infeasible != "nearest":
+                raise UserError(
+                    f"phase {name} asks for {_percent(wanted_share)} {wanted} but there is no such document; change "
+                    f"balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to nearest to give it to the other domains"
+                )
+            notes.append(f"no document is {wanted}: its {_percent(wanted_share)} went to the other domains of {language}")
+        found = [part for part in found if part.supplies]
+        there = sum(part.share for part in found)
+        if there <= 0:
+            raise UserError(f"phase {name}: no {language} document has a domain of the mix; change balance.phases.{name}.domains")
+        scaled = [replace(part, share=part.share * share / there) for part in found]
+        for part in scaled:
+            _check_limits(name, part)
+        parts += scaled
+    return parts
+
+
+def _absent(phase: PhaseConfig, language: str, parts: Sequence[_Part], supplies: Sequence[Supply]) -> list[tuple[str, float]]:
+    """Named domains, and labels with a least share, of which the language has no document, with their shares of the phase."""
+    labels = {supply.domain for supply in supplies}
+    named = [(part.name, part.share) for part in parts if not part.supplies]
+    limits = [(label, least) for label, (least, _) in sorted(phase.domain_limits.items()) if least > 0 and label not in labels]
+    return named + [(f"{language}/{label}", phase.language_shares[language] * least) for label, least in limits]
+
+
+def _language_parts(phase: PhaseConfig, language: str, share: float, supplies: Sequence[Supply]) -> list[_Part]:
+    """One part per named domain with a share above 0, and one for the rest; a part may have no supplies."""
+    named = phase.domain_shares
+    parts = []
+    for label, domain_share in named.items():
+        if domain_share > 0:
+            members = tuple(supply for supply in supplies if supply.domain == label)
+            parts.append(_Part(f"{language}/{label}", share * domain_share, members, (0.0,) * len(members), (1.0,) * len(members), True))
+    if phase.rest_share > 0:
+        members = tuple(supply for supply in supplies if supply.domain not in named)
+        limits = [phase.domain_limits.get(supply.domain, (0.0, 1.0)) for supply in members]
+        least = tuple(limit[0] * share for limit in limits)
+        most = tuple(limit[1] * share if limit[1] < 1.0 else 1.0 for limit in limits)
+        whole = not named
+        parts.append(_Part(language if whole else f"{language}/{OTHER}", share * phase.rest_share, members, least, most, False))
+    return parts
+
+
+def _check_limits(name: str, part: _Part) -> None:
+    if sum(part.least) > part.share + SHARE_TOLERANCE or sum(part.most) < part.share - SHARE_TOLERANCE:
+        bound = "least" if sum(part.least) > part.share else "most"
+        value = sum(part.least) if bound == "least" else sum(part.most)
+        raise UserError(
+            f"phase {name} gives {part.name} {_percent(part.share)} of its tokens, but the {bound} that domain_limits allow its labels "
+            f"is {_percent(value)} in all; change balance.phases.{name}.domain_limits"
+        )
+
+
+def largest_total(parts: Sequence[_Part], max_epochs: float) -> int:
+    """The largest number of tokens at which every part can be filled at its share; 0 when not even one token can."""
+    low = 0
+    high = min(int((sum(supply.tokens for supply in part.supplies) * max_epochs + 1) / part.share) + 1 for part in parts)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if all(part.feasible(middle, max_epochs) for part in parts):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _shortage(parts: Sequence[_Part], total: int, max_epochs: float) -> str:
+    """What is missing at `total`, as words that follow the phase's name: the part that lacks the largest share of its need."""
+
+    def filled(part: _Part) -> float:
+        least, most = part.bounds(total, max_epochs)
+        missing = np.maximum(least - most, 0.0).sum()
+        return float(min(most.sum() / max(part.needs(total), 1), 1.0 - missing / max(part.needs(total), 1)))
+
+    worst = min((part for part in parts if not part.feasible(total, max_epochs)), key=filled, default=parts[0])
+    there = sum(supply.tokens for supply in worst.supplies)
+    what = f"asks for {_percent(worst.share)} {worst.name} of {human(total)} tokens = {human(worst.needs(total))}"
+    if there * max_epochs >= worst.needs(total):
+        return f"{what}, and domain_limits with {human(there)} x {max_epochs:g} epochs don't allow that"
+    return f"{what} but only {human(there)} x {max_epochs:g} epochs are available"
+
+
+def _fill(part: _Part, phase: PhaseConfig, total: int) -> list[Target]:
+    least, most = part.bounds(total, phase.max_epochs)
+    sizes = np.array([supply.tokens for supply in part.supplies], np.float64)
+    exponent = {"proportional": 1.0, "temperature": phase.alpha, "unimax": 0.0}[phase.method]
+    levels = water_fill(float(part.needs(total)), sizes**exponent, least, np.maximum(least, most))
+    tokens = _whole(levels, np.floor(most), part.needs(total))
+    return [Target(supply, int(count), part.share if part.named else None) for supply, count in zip(part.supplies, tokens, strict=True)]
+
+
+def _whole(levels: Reals, most: Reals, total: int) -> npt.NDArray[np.int64]:
+    """Amounts as whole tokens that add up to `total` where `most` allows: rounded down, then the largest remainders get one more."""
+    tokens = np.minimum(np.floor(levels), most)
+    order = np.argsort(tokens - levels, kind="stable")
+    order = order[tokens[order] < most[order]][: max(0, int(total - tokens.sum()))]
+    tokens[order] += 1
+    return tokens.astype(np.int64)
+
+
+def water_fill(total: float, weights: Reals, least: Reals, most: Reals) -> Reals:
+    """Amounts clip(level * weight, least, most) that add up to `total`, for the one level at which they do.
+
+    weights: above 0; least ≤ most, all of one length. With equal weights and least 0 this is UniMax (Chung et al. 2023,
+    arXiv:2304.09151); a total below sum(least) or above sum(most) gives those bounds themselves.
+    """
+    if total >= most.sum():
+        return most.copy()
+    if total <= least.sum():
+        return least.copy()
+    levels = np.unique(np.concatenate([least / weights, most / weights]))
+    low, high = 0, len(levels) - 1
+    while low < high:  # the last level whose amounts don't exceed the total
+        middle = (low + high + 1) // 2
+        if np.clip(levels[middle] * weights, least, most).sum() <= total:
+            low = middle
+        else:
+            high = middle - 1
+    level = levels[low]
+    reached = np.clip(level * weights, least, most).sum()
+    rising = (least / weights <= level) & (most / weights > level)
+    return np.clip((level + (total - reached) / weights[rising].sum()) * weights, least, most)
+
+
+def human(count: int) -> str:
+    """A count of tokens as people write it: 700M, 1.25B, 9,120."""
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if count >= size:
+            return f"{count / size:.4g}{letter}"
+    return f"{count:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g}%"

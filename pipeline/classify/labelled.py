@@ -1,0 +1,190 @@
+"""Labelled documents from Parquet or JSONL: their lines, labels and languages, sampled and counted the same in every run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from pipeline.classify.config import TrainConfig
+from pipeline.classify.lines import normal_lines
+from pipeline.documents import DocumentReader
+from pipeline.errors import UserError
+from pipeline.files import File, find_files, open_file
+from pipeline.ingest.formats import detect_format
+from pipeline.splits import Split, parts_of
+
+UNKNOWN_LANGUAGE = "und"
+"""Language of a labelled document that has no `lang` field."""
+
+_OWN_COLUMNS = {"id": "source_id", "title": "title", "url": "url", "date": "date"}
+"""Fields that the readers give a column of their own; every other field arrives in `meta`."""
+
+_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled document: its normalised line, and the language it says it is in."""
+
+    line: str
+    language: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Distinct labelled documents. examples: per label (sorted), by ascending hash of their line. left_out: why others are not here."""
+
+    examples: dict[str, list[Example]]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    lines: list[str]
+    labels: list[str | None]
+    languages: list[str]
+    unreadable: int
+
+
+def labelled_files(settings: TrainConfig) -> list[tuple[File, str]]:
+    """The files that `settings.inputs` names and their formats. Raises UserError for a missing one or one that isn't JSONL or Parquet."""
+    found = []
+    for file in find_files(settings.inputs):
+        with open_file(file.path) as stream:
+            format_ = detect_format(file.name, stream.read(_HEAD_BYTES))
+        if format_ not in ("jsonl", "parquet"):
+            is_what = f"is {format_}" if format_ else "is neither"
+            raise UserError(f"labelled documents must be JSONL or Parquet, and '{file.path}' {is_what}; convert it or leave it out")
+        found.append((file, format_))
+    return found
+
+
+def check_labelled(settings: TrainConfig) -> None:
+    """Look at the start of every labelled file. Raises UserError as `read_labelled` does, without reading everything."""
+    for file, format_ in labelled_files(settings):
+        for _ in itertools.islice(_batches(file, format_, settings), 1):
+            pass
+
+
+def read_labelled(settings: TrainConfig) -> Labelled:
+    """All labelled documents, each text once per label, at most `max_documents_per_label` of a label (those of smallest hash).
+
+    Raises UserError, naming the file: no field of the label's name, a label that is neither text nor whole number nor true/false, no
+    readable document, fewer than two labels, or no document of the positive label.
+    """
+    found: dict[str, dict[int, Example]] = {}
+    left_out = {"without label": 0, "without words": 0, "repeated": 0, "over the limit": 0, "unreadable": 0}
+    for file, format_ in labelled_files(settings):
+        for batch in _batches(file, format_, settings):
+            left_out["unreadable"] += batch.unreadable
+            for line, label, language in zip(batch.lines, batch.labels, batch.languages, strict=True):
+                if label is None or not line:
+                    left_out["without label" if label is None else "without words"] += 1
+                    continue
+                key = xxhash.xxh3_64_intdigest(line.encode(), settings.seed)
+                of_label = found.setdefault(label, {})
+                known = of_label.get(key)
+                left_out["repeated"] += known is not None
+                of_label[key] = Example(line, language if known is None else min(language, known.language))
+            left_out["over the limit"] += sum(_prune(of_label, settings.max_documents_per_label) for of_label in found.values())
+    _check_labels(set(found), settings)
+    return Labelled({label: [example for _, example in sorted(found[label].items())] for label in sorted(found)}, left_out)
+
+
+def _prune(of_label: dict[int, Example], limit: int) -> int:
+    """Keep the `limit` smallest hashes; which those are does not depend on the order of reading."""
+    excess = sorted(of_label)[limit:] if len(of_label) > limit else []
+    for key in excess:
+        del of_label[key]
+    return len(excess)
+
+
+def _check_labels(labels: set[str], settings: TrainConfig) -> None:
+    where = ", ".join(settings.inputs)
+    listed = ", ".join(f"'{label}'" for label in sorted(labels)[:20])
+    if not labels:
+        raise UserError(f"no document in {where} has both words and a label in '{settings.label_column}'; check the files")
+    if settings.positive_label is not None and settings.positive_label not in labels:
+        wanted = settings.positive_label
+        raise UserError(f"no document in {where} has the positive label '{wanted}'; set positive_label to one of {listed}")
+    if len(labels) == 1:
+        raise UserError(f"every document in {where} has the label {listed}; a model needs documents of at least two labels")
+
+
+def _batches(file: File, format_: str, settings: TrainConfig) -> Iterator[_Batch]:
+    """The rows of one file, batch by batch; an error tells of a file whose first batch has no label at all, or no readable row."""
+    parts = parts_of([file], "", {file.path: format_}, settings.text_column, "id", keep_ids=False)
+    seen_label = seen_text = False
+    first_error, fields = "", set[str]()
+    for table in DocumentReader()(Split(os.path.basename(file.name), tuple(parts))):
+        usable, error = _usable(table)
+        first_error = first_error or error
+        seen_text = seen_text or len(usable) > 0
+        batch, names = _batch(usable, len(table) - len(usable), file, settings)
+        fields |= names
+        seen_label = seen_label or any(label is not None for label in batch.labels)
+        if seen_text and not seen_label:
+            _missing_label(file, fields, settings)
+        yield batch
+    if not seen_text:
+        raise UserError(f"'{file.path}' has no readable document{f': {first_error}' if first_error else ''}; check it and text_column")
+
+
+def _usable(table: pa.Table) -> tuple[pa.Table, str]:
+    """The rows that can be read, and the first error of the others."""
+    error = ""
+    for name in ("error", "drop_reason"):
+        if name in table.column_names:
+            said = table.column(name).drop_null()
+            error = error or (said[0].as_py() if len(said) else "")
+            table = table.filter(pc.is_null(table.column(name)))
+    return table, error
+
+
+def _missing_label(file: File, fields: set[str], settings: TrainConfig) -> None:
+    there = ", ".join(f"'{name}'" for name in sorted(fields - {settings.text_column})[:20]) or "none besides the text"
+    raise UserError(f"'{file.path}' has no label in '{settings.label_column}'; its fields are {there}: set label_column to one of them")
+
+
+def _batch(table: pa.Table, unreadable: int, file: File, settings: TrainConfig) -> tuple[_Batch, set[str]]:
+    if len(table) == 0:
+        return _Batch([], [], [], unreadable), set()
+    metas: list[dict[str, Any]] = [orjson.loads(meta) if meta else {} for meta in _values(table, "meta")]
+    if settings.label_column in _OWN_COLUMNS:
+        values = _values(table, _OWN_COLUMNS[settings.label_column])
+    else:
+        values = [meta.get(settings.label_column) for meta in metas]
+    labels = [_label(value, file, position, settings) for value, position in zip(values, _values(table, "position"), strict=True)]
+    languages = [str(meta.get("lang") or UNKNOWN_LANGUAGE) for meta in metas]
+    fields = {name for meta in metas for name in meta}
+    fields |= {name for name, column in _OWN_COLUMNS.items() if any(value is not None for value in _values(table, column))}
+    return _Batch(normal_lines(table.column("text"), settings.max_chars), labels, languages, unreadable), fields
+
+
+def _values(table: pa.Table, column: str) -> list[Any]:
+    return table.column(column).to_pylist() if column in table.column_names else [None] * len(table)
+
+
+def _label(value: Any, file: File, position: Any, settings: TrainConfig) -> str | None:
+    """A label as text: whole numbers and true/false as they are written in JSON; None where there is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, (bool, int)):
+        return str(value).lower()
+    if isinstance(value, str):
+        return " ".join(value.split()) or None
+    if value is None:
+        return None
+    shown = f"{str(value)[:40]} ({type(value).__name__})"
+    raise UserError(
+        f"'{file.path}': the record at position {position} has the label {shown} in '{settings.label_column}'; "
+        "a label is a text, a whole number or true/false: name another label_column or convert it"
+    )

@@ -1,0 +1,1 @@
+"""Find benchmark text in documents and keep it out of the corpus."""

@@ -1,0 +1,1 @@
+"""Keep one document of every group of exact and near duplicates."""

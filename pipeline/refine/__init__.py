@@ -1,0 +1,1 @@
+"""Clean documents one by one: Unicode repair, language, quality signals, rules, PII."""

@@ -1,0 +1,172 @@
+"""The document table: every column the platform knows, with its type, meaning, unit and writer.
+
+A document is one row. Each stage adds columns and never changes what an earlier stage wrote, except `text`, which `refine`
+may repair. Shards on disk hold a subset of these columns, always in the order of this file, so that equal content is equal bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the document table: Arrow type, meaning (with unit), and the move that writes it."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    writer: str
+
+
+MATCH = pa.struct(
+    [
+        pa.field("benchmark", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("item", pa.string()),
+        pa.field("field", pa.string()),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+        pa.field("length", pa.int32()),
+        pa.field("coverage", pa.float64()),
+        pa.field("frequency", pa.int32()),
+    ]
+)
+"""One benchmark match inside a document: `start`/`end` are UTF-8 byte offsets into `text`, `length` counts normalised
+characters, `coverage` is the share of the item that the match covers, `frequency` the number of items that hold its seed."""
+
+
+def _columns(writer: str, *rows: tuple[str, pa.DataType, str]) -> tuple[Column, ...]:
+    return tuple(Column(name, type_, meaning, writer) for name, type_, meaning in rows)
+
+
+_STRING, _I32, _I64, _REAL = pa.string(), pa.int32(), pa.int64(), pa.float64()
+
+COLUMNS: tuple[Column, ...] = (
+    *_columns(
+        "ingest",
+        ("id", _STRING, "xxh3-128 (hex) of source, file and position: the same in every run over the same files"),
+        ("source", _STRING, "name of the configured input this document came from"),
+        ("source_id", _STRING, "the id that the input file gave the record, if it had one"),
+        ("file", _STRING, "file the record was read from, relative to its input; `archive!member` inside an archive"),
+        ("position", _I64, "byte offset of the record (JSONL: of the uncompressed stream; WARC: of the file), or its row number (Parquet, tar)"),
+        ("url", _STRING, "address the document was fetched from"),
+        ("host", _STRING, "host name of `url`, lower case, without port and leading www."),
+        ("date", _STRING, "publication or crawl date as ISO 8601, as far as known"),
+        ("title", _STRING, "title given by the page or record"),
+        ("http_status", _I32, "HTTP status of the response, for archive records"),
+        ("mime", _STRING, "media type without parameters"),
+        ("charset", _STRING, "encoding the bytes were decoded with"),
+        ("charset_source", _STRING, "how the encoding was chosen: bom, utf-8, http, meta, detector, declared"),
+        ("replacement_ratio", _REAL, "share of characters that are U+FFFD after decoding"),
+        ("raw", pa.large_binary(), "undecoded payload, present only between reading and extraction, never on disk"),
+        ("raw_kind", _STRING, "html or text: what `raw` holds, present only between reading and extraction"),
+        ("charset_declared", _STRING, "charset named by the HTTP header or archive, present only before decoding"),
+        ("text", pa.large_string(), "the document's text"),
+        ("text_bytes", _I64, "UTF-8 bytes of `text`"),
+        ("meta", pa.large_string(), "the input record's other fields, as one JSON object"),
+    ),
+    *_columns(
+        "refine",
+        ("lang", _STRING, "ko, en, mixed (Korean and English), or another ISO 639-1 code, or und"),
+        ("lang_score", _REAL, "confidence of `lang`, 0 to 1"),
+        ("chars", _I32, "Unicode characters in `text`"),
+        ("words", _I32, "whitespace-separated words (Korean: eojeol)"),
+        ("lines", _I32, "non-empty lines"),
+        ("mean_word_length", _REAL, "characters per word (Gopher)"),
+        ("alpha_word_ratio", _REAL, "share of words with at least one letter (Gopher)"),
+        ("symbol_word_ratio", _REAL, "number of `#` and ellipses per word (Gopher)"),
+        ("bullet_line_ratio", _REAL, "share of lines that start with a bullet (Gopher)"),
+        ("ellipsis_line_ratio", _REAL, "share of lines that end with an ellipsis (Gopher)"),
+        ("stop_words", _I32, "number of distinct English stop words present, of Gopher's eight"),
+        ("line_end_punct_ratio", _REAL, "share of lines that end a sentence: terminal punctuation (FineWeb)"),
+        ("short_line_ratio", _REAL, "share of lines with fewer than 30 characters (FineWeb)"),
+        ("newline_ratio", _REAL, "newlines per word (FineWeb)"),
+        ("hangul_ratio", _REAL, "share of letters that are Hangul syllables or jamo"),
+        ("latin_ratio", _REAL, "share of letters that are Latin"),
+        ("digit_ratio", _REAL, "share of non-space characters that are digits"),
+        ("replacement_char_ratio", _REAL, "share of characters that are U+FFFD or controls"),
+        ("jamo_run_ratio", _REAL, "share of characters in runs of 3 or more compatibility jamo (laughter, crying)"),
+        ("dup_line_ratio", _REAL, "share of lines that repeat an earlier line (Gopher)"),
+        ("dup_line_char_ratio", _REAL, "share of characters in such lines (Gopher)"),
+        ("top_2gram_char_ratio", _REAL, "share of characters in the most frequent word 2-gram (Gopher)"),
+        ("top_3gram_char_ratio", _REAL, "share of characters in the most frequent word 3-gram (Gopher)"),
+        ("top_4gram_char_ratio", _REAL, "share of characters in the most frequent word 4-gram (Gopher)"),
+        ("dup_5gram_char_ratio", _REAL, "share of characters in repeated word 5-grams, each counted once (Gopher)"),
+        ("dup_10gram_char_ratio", _REAL, "share of characters in repeated word 10-grams, each counted once (Gopher)"),
+        ("spam_words", _I32, "number of gambling, adult and spam phrases (Korean and English list), josa-tolerant"),
+        ("boilerplate_line_ratio", _REAL, "share of lines made of page furniture: menus, footers, copyright, share buttons"),
+        ("pii_email", _I32, "e-mail addresses replaced in `text`"),
+        ("pii_phone", _I32, "telephone numbers replaced in `text`"),
+        ("pii_rrn", _I32, "Korean resident registration numbers replaced in `text`"),
+        ("pii_card", _I32, "payment card numbers (Luhn-valid) replaced in `text`"),
+        ("pii_ip", _I32, "public IPv4 addresses replaced in `text`"),
+    ),
+    *_columns(
+        "dedup",
+        ("cluster", _STRING, "id of the surviving document of this duplicate cluster (its own id for a survivor)"),
+        ("cluster_size", _I32, "documents in the cluster, the survivor included; 1 for a unique document"),
+        ("similarity", _REAL, "estimated or exact Jaccard similarity to the survivor; 1.0 for exact duplicates"),
+    ),
+    *_columns(
+        "classify",
+        ("domain", _STRING, "most likely label of the domain model"),
+        ("domain_score", _REAL, "its probability, 0 to 1"),
+        ("quality", _REAL, "probability of the quality model's positive label, 0 to 1"),
+    ),
+    *_columns(
+        "decontaminate",
+        ("contamination", pa.list_(MATCH), "benchmark text found in this document, with evidence; empty for a clean document"),
+    ),
+    *_columns(
+        "balance",
+        ("tokens", _I64, "estimated training tokens of `text`"),
+        ("epochs_general", _I32, "times the document appears in phase `general`; 0 = not in it"),
+        ("epochs_domain", _I32, "times the document appears in phase `domain`; 0 = not in it"),
+    ),
+    *_columns(
+        "engine",
+        ("drop_stage", _STRING, "stage that dropped the row (in `dropped/`)"),
+        ("drop_reason", _STRING, "why it was dropped (in `dropped/`); never null there"),
+        ("error", _STRING, "what is wrong with the record (in `quarantine/`); never null there"),
+        ("excerpt", _STRING, "start of the offending record, digits and addresses masked (in `quarantine/`)"),
+    ),
+)
+
+BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
+ORDER: dict[str, int] = {column.name: index for index, column in enumerate(COLUMNS)}
+
+TRANSIENT = frozenset({"raw", "raw_kind", "charset_declared"})
+"""Columns that exist only inside the ingest segment."""
+
+
+def arrow_schema(names: frozenset[str] | set[str] | list[str]) -> pa.Schema:
+    """The Arrow schema of these columns, in document-table order.
+
+    Raises KeyError for a name that is not in COLUMNS: that is a bug in a stage, not in the input.
+    """
+    return pa.schema([pa.field(name, BY_NAME[name].type) for name in sorted(names, key=ORDER.__getitem__)])
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with exactly the columns of `schema`: missing ones become null, others are left out, types are cast."""
+    arrays = [
+        table.column(field.name).cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def with_columns(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
+    """`table` with these columns set or replaced; values are Arrow arrays, numpy arrays or lists, cast to the declared type."""
+    for name, values in columns.items():
+        type_ = BY_NAME[name].type
+        array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, type=type_)
+        array = array if array.type == type_ else array.cast(type_)
+        field = pa.field(name, type_)
+        index = table.schema.get_field_index(name)
+        table = table.append_column(field, array) if index < 0 else table.set_column(index, field, array)
+    return table

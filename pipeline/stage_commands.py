@@ -1,0 +1,302 @@
+"""The commands that run one move alone on any Parquet or JSONL: ingest, refine, dedup, classify, decontaminate, balance.
+
+Everything heavy is imported inside the commands, so that help appears at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from pipeline import options as opt
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.run import Options
+
+
+class DefaultGroup(typer.core.TyperGroup):
+    """A command group whose first argument may also be an input: `classify INPUT...` beside `classify train ...`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["apply", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Options before the first input (`classify --model M x.jsonl`) belong to `apply` too."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["apply", *args]
+        return super().parse_args(ctx, args)
+
+
+def ingest(
+    inputs: opt.InputPaths,
+    output: opt.Out,
+    extractor: Annotated[str | None, typer.Option(help="trafilatura (better text) or resiliparse (ten times faster).")] = None,
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    limit: opt.Limit = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Read crawl files (WARC, ARC, WET, HTML, tar, JSONL, Parquet) into documents with clean text and provenance."""
+    from pipeline.alone import Inputs, plan_raw, run_alone, settings_from
+    from pipeline.documents import IngestReader
+    from pipeline.ingest.config import IngestConfig
+    from pipeline.ingest.stages import stages
+    from pipeline.progress import Progress
+    from pipeline.run import INGEST_COLUMNS
+
+    config = settings_from(IngestConfig, {"extractor": extractor}, overrides or [], "ingest")
+    splits = plan_raw(Inputs(inputs, text_column, id_column))
+    manifest = run_alone(
+        "ingest",
+        output,
+        config.min_kept_share,
+        _options(engine, address, workers, limit),
+        Progress(quiet),
+        lambda segment: segment.rows(splits, IngestReader(config), stages(config), INGEST_COLUMNS, limit=limit),
+    )
+    _finish(output, manifest, as_json)
+
+
+def refine(
+    inputs: opt.InputPaths,
+    output: opt.Out,
+    preset: Annotated[list[str] | None, typer.Option(help="Rule preset, repeatable: onnuri-ko, onnuri-en, gopher, fineweb.")] = None,
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    limit: opt.Limit = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Clean documents one by one: Unicode repair, language, quality signals, rules, personal data."""
+    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.documents import DocumentReader
+    from pipeline.progress import Progress
+    from pipeline.refine.config import RefineConfig
+    from pipeline.refine.stages import stages
+    from pipeline.run import require_columns
+
+    config = settings_from(RefineConfig, {"preset": preset}, overrides or [], "refine")
+    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
+    chain = stages(config)
+    require_columns("refine", chain, available)
+    columns = available.union(*(stage.writes for stage in chain))
+    manifest = run_alone(
+        "refine",
+        output,
+        config.min_kept_share,
+        _options(engine, address, workers, limit),
+        Progress(quiet),
+        lambda segment: segment.rows(splits, DocumentReader(), chain, columns, limit=limit),
+    )
+    _finish(output, manifest, as_json)
+
+
+def dedup(
+    inputs: opt.InputPaths,
+    output: opt.Out,
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Jaccard similarity from which two texts are the same.")] = None,
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Keep one document of every group of exact and near duplicates; OUT/clusters.parquet says which went with which."""
+    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.dedup import move
+    from pipeline.dedup.config import DedupConfig
+    from pipeline.progress import Progress
+
+    config = settings_from(DedupConfig, {"threshold": threshold}, overrides or [], "dedup")
+    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
+    work = _move(move, splits, config, available)
+    manifest = run_alone("dedup", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
+    _finish(output, manifest, as_json)
+
+
+def decontaminate(
+    inputs: opt.InputPaths,
+    output: opt.Out,
+    benchmarks: Annotated[list[str], typer.Option(help="Benchmark file or folder, repeatable (JSONL, Parquet, CSV).", show_default=False)],
+    action: Annotated[str | None, typer.Option(help="drop the document, mask the matched span, or only tag it.")] = None,
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Find benchmark text in documents and keep it out; OUT/matches.parquet is the evidence."""
+    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.decontaminate import move
+    from pipeline.decontaminate.config import DecontaminateConfig
+    from pipeline.progress import Progress
+
+    config = settings_from(DecontaminateConfig, {"benchmarks": benchmarks, "action": action}, overrides or [], "decontaminate")
+    move.check(config)
+    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
+    work = _move(move, splits, config, available)
+    manifest = run_alone("decontaminate", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
+    _finish(output, manifest, as_json)
+
+
+classify_app = typer.Typer(
+    cls=DefaultGroup,
+    no_args_is_help=True,
+    help="Label documents with fastText models: `classify INPUT... --model NAME=FILE -o OUT`; `classify train` makes the models.",
+)
+
+
+@classify_app.command("apply")
+def classify_apply(
+    inputs: opt.InputPaths,
+    output: opt.Out,
+    model: Annotated[list[str], typer.Option(help="domain=FILE or quality=FILE, repeatable.", show_default=False)],
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write domain, domain_score and quality for every document (the word `apply` may be left out)."""
+    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.classify import move
+    from pipeline.classify.config import ClassifyConfig
+    from pipeline.progress import Progress
+
+    models = []
+    for entry in model:
+        name, separator, path = entry.partition("=")
+        if not separator or not path:
+            raise UserError(f"--model '{entry}' is not of the form domain=FILE or quality=FILE")
+        models.append({"name": name, "path": path})
+    config = settings_from(ClassifyConfig, {"models": models}, overrides or [], "classify")
+    move.check(config)
+    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
+    work = _move(move, splits, config, available)
+    manifest = run_alone("classify", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
+    _finish(output, manifest, as_json)
+
+
+@classify_app.command("train")
+def classify_train(
+    labelled: opt.InputPaths,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write; its card is written beside it.")],
+    text_column: opt.TextColumn = "text",
+    label_column: Annotated[str, typer.Option(help="Column or field that holds the label.")] = "label",
+    positive_label: Annotated[str | None, typer.Option(help="For a quality model: the label of good documents.")] = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Train a fastText model on labelled Parquet or JSONL; prints its scores on held-out documents."""
+    from pipeline.alone import settings_from
+    from pipeline.classify.config import TrainConfig
+    from pipeline.classify.train import render_card, train_model
+
+    given = {"inputs": labelled, "text_column": text_column, "label_column": label_column, "positive_label": positive_label}
+    card = train_model(settings_from(TrainConfig, given, overrides or [], "classify train"), output)
+    typer.echo(json.dumps(card, ensure_ascii=False, indent=1) if as_json else render_card(card))
+
+
+balance_app = typer.Typer(
+    cls=DefaultGroup,
+    no_args_is_help=True,
+    help="Choose documents for the training phases: `balance INPUT... --mix MIX.yaml -o OUT`; `balance plan` only prints the numbers.",
+)
+
+Mix = Annotated[Path, typer.Option(help="YAML file with the keys of the run configuration's `balance` section.", show_default=False)]
+
+
+@balance_app.command("apply")
+def balance_apply(
+    inputs: opt.InputPaths,
+    output: opt.Out,
+    mix: Mix,
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write the chosen documents, and OUT/corpus with one folder per phase and language (the word `apply` may be left out)."""
+    from pipeline.alone import Inputs, plan_documents, run_alone
+    from pipeline.balance import export, move
+    from pipeline.progress import Progress
+    from pipeline.segment import Segment
+
+    config = _mix(mix, overrides or [])
+    splits, available = plan_documents(Inputs(inputs))
+
+    def work(segment: Any) -> None:
+        kept = move.run(segment, splits, config, available)
+        export.export(Segment(output, "corpus", segment.engine, segment.progress, 0.0), kept, config)
+
+    manifest = run_alone("balance", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
+    _finish(output, manifest, as_json)
+
+
+@balance_app.command("plan")
+def balance_plan(inputs: opt.InputPaths, mix: Mix, overrides: opt.Set = None, as_json: opt.Json = False) -> None:
+    """Print what is available, asked for and got in each phase, language and domain; writes nothing."""
+    from pipeline.alone import Inputs, plan_documents
+    from pipeline.balance import move, table
+    from pipeline.engine import LocalEngine
+    from pipeline.progress import Progress
+
+    config = _mix(mix, overrides or [])
+    splits, available = plan_documents(Inputs(inputs))
+    engine = LocalEngine()
+    try:
+        plan = move.plan_only(splits, config, available, engine, Progress(quiet=True))
+    finally:
+        engine.close()
+    typer.echo(json.dumps(plan, ensure_ascii=False, indent=1) if as_json else table.plan_text(plan))
+
+
+def _mix(path: Path, overrides: list[str]) -> Any:
+    from pipeline.alone import settings_from
+    from pipeline.balance.config import BalanceConfig
+    from pipeline.config import read_yaml
+
+    return settings_from(BalanceConfig, read_yaml(path), overrides, f"balance: {path}")
+
+
+def _move(move: Any, splits: Any, config: Any, available: frozenset[str]) -> Any:
+    return lambda segment: move.run(segment, splits, config, available)
+
+
+def _options(engine: opt.EngineName, address: str | None, workers: int | None, limit: int | None = None) -> Options:
+    from pipeline.run import Options
+
+    return Options(engine=engine.value, address=address, workers=workers, limit=limit)
+
+
+def _finish(output: Path, manifest: dict[str, Any], as_json: bool) -> None:
+    from pipeline.report.funnel import render_funnel
+
+    typer.echo(json.dumps(manifest, ensure_ascii=False, indent=1) if as_json else render_funnel(output))

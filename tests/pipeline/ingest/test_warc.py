@@ -1,0 +1,205 @@
+import gzip
+import tarfile
+import zlib
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.ingest.config import IngestConfig
+
+from .ingest_samples import PAGE, http, read, tar_of, verdicts, warc_gz, warc_record
+
+
+def one(tmp_path: Path, block: bytes, **changes: str) -> dict[str, object]:
+    row: dict[str, object] = read(tmp_path, warc_record(block, **changes), "warc").to_pylist()[0]
+    return row
+
+
+def test_a_response_becomes_a_document(tmp_path: Path) -> None:
+    row = one(tmp_path, http(content_type="Text/HTML; charset=EUC-KR"), url="<http://a.kr/1>")
+    assert (row["raw"], row["raw_kind"], row["mime"], row["charset_declared"]) == (PAGE, "html", "text/html", "EUC-KR")
+    assert (row["url"], row["date"], row["http_status"], row["file"]) == ("http://a.kr/1", "2024-01-02T03:04:05Z", 200, "input")
+
+
+@pytest.mark.parametrize("kind", ["warcinfo", "request", "metadata", "revisit", "continuation"])
+def test_other_records_are_dropped_by_type(tmp_path: Path, kind: str) -> None:
+    assert one(tmp_path, b"x", kind=kind)["drop_reason"] == f"warc_record:{kind}"
+
+
+def test_policy_of_status_and_type(tmp_path: Path) -> None:
+    assert one(tmp_path, http(status="404 Not Found"))["drop_reason"] == "http_status:404"
+    assert one(tmp_path, http(content_type="image/png"))["drop_reason"] == "mime:image/png"
+    assert one(tmp_path, http(b" \n"))["drop_reason"] == "empty_text"
+    assert one(tmp_path, b"10 20\n", url="dns:a.kr", content_type="text/dns")["drop_reason"] == "warc_record:dns"
+    assert one(tmp_path, http(b"no markup", content_type=""))["drop_reason"] == "mime:unknown"
+    assert one(tmp_path, http(content_type=""))["raw_kind"] == "html"
+    wet = one(tmp_path, "본문".encode(), kind="conversion", content_type="text/plain")
+    assert wet["raw_kind"] == "text" and wet["raw"] == "본문".encode()
+    assert "not an HTTP response" in str(one(tmp_path, b"garbage")["error"])
+
+
+def deflate(body: bytes, window: int) -> bytes:
+    packer = zlib.compressobj(wbits=window)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("extra", "body"),
+    [
+        ("Content-Encoding: gzip\r\n", gzip.compress(PAGE)),
+        ("Content-Encoding: deflate\r\n", deflate(PAGE, 15)),
+        ("Content-Encoding: deflate\r\n", deflate(PAGE, -15)),
+        ("Content-Encoding: zstd\r\n", zstandard.compress(PAGE)),
+        ("Content-Encoding: gzip\r\n", PAGE),
+        ("Content-Encoding: br\r\n", PAGE),
+        ("Transfer-Encoding: chunked\r\n", b"5;x=y\r\n" + PAGE[:5] + b"\r\n%x\r\n" % (len(PAGE) - 5) + PAGE[5:] + b"\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", PAGE),
+    ],
+)
+def test_encodings_of_the_body_are_undone(tmp_path: Path, extra: str, body: bytes) -> None:
+    assert one(tmp_path, http(body, extra=extra))["raw"] == PAGE
+
+
+@pytest.mark.parametrize(
+    ("extra", "body"),
+    [
+        ("Content-Encoding: gzip\r\n", gzip.compress(PAGE * 99)[:-20]),
+        ("Content-Encoding: gzip\r\n", gzip.compress(bytes(30_000_000))),
+        ("Content-Encoding: zstd\r\n", zstandard.compress(bytes(30_000_000))),
+        ("Content-Encoding: compress\r\n", b"x"),
+        ("Transfer-Encoding: chunked\r\n", b"5\r\nab"),
+        ("Transfer-Encoding: chunked\r\n", b"2\r\nab\r\nzz\r\n"),
+    ],
+)
+def test_a_broken_or_exploding_body_is_quarantined(tmp_path: Path, extra: str, body: bytes) -> None:
+    row = one(tmp_path, http(body, extra=extra))
+    assert row["error"] and row["raw"] is None
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_every_record_of_any_packing_is_read_with_a_distinct_id(tmp_path: Path, pack: type) -> None:
+    records = [warc_record(http(PAGE + bytes([65 + index]))) for index in range(5)]
+    for content in (pack(b"".join(records)), b"".join(pack(record) for record in records)):
+        table = read(tmp_path, content, "warc")
+        assert table["raw"].to_pylist() == [PAGE + bytes([65 + index]) for index in range(5)]
+        assert len(set(table["id"].to_pylist())) == 5
+
+
+def test_position_is_where_the_member_begins(tmp_path: Path) -> None:
+    content = warc_gz(3)
+    for row in read(tmp_path, content, "warc").to_pylist():
+        assert gzip.decompress(content[row["position"] :]).startswith(b"WARC/1.0")
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(1, 3000), max_size=5), damage=st.integers(0, 3000))
+def test_ranges_that_tile_a_file_give_every_record_once(tmp_path_factory: pytest.TempPathFactory, cuts: list[int], damage: int) -> None:
+    folder = tmp_path_factory.mktemp("warc")
+    content = bytearray(warc_gz(12, padding=40))
+    if damage < len(content):
+        content[damage] ^= 0x55
+    whole = read(folder, bytes(content), "warc").to_pylist()
+    edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
+    pieces = []
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        pieces += read(folder, bytes(content), "warc", start=start, stop=stop).to_pylist()
+    kept = [row["id"] for row in whole if row["error"] is None]
+    assert [row["id"] for row in pieces if row["error"] is None] == kept
+    assert len(kept) >= 10
+
+
+def test_damage_costs_one_row_and_reading_goes_on(tmp_path: Path) -> None:
+    records = [warc_record(http(PAGE + str(index).encode())) for index in range(4)]
+    members = [gzip.compress(record, mtime=0) for record in records]
+    broken = bytearray(members[1])
+    broken[30] ^= 0xFF
+    cases = [
+        (members[0] + bytes(broken) + members[2] + members[3], ["kept", "error", "kept", "kept"]),
+        (b"".join(members)[:-9], ["kept"] * 4 + ["error"]),
+        (b"".join(members)[:-40], ["kept", "kept", "kept", "error"]),
+        (b"?" + b"".join(members)[1:], ["error", "kept", "kept", "kept"]),
+        (b"".join(members) + b"garbage at the end", ["kept"] * 4 + ["error"]),
+        (members[0] + b"garbage between" + members[1], ["kept", "error", "kept"]),
+        (b"lead\r\n" + b"".join(records), ["error"] + ["kept"] * 4),
+        (b"".join(records)[:-30], ["kept"] * 3 + ["error"]),
+        (records[0] + b"junk\r\n" + records[1], ["error", "kept"]),
+        (records[0] + records[1].replace(b"Content-Length: ", b"Content-Length: 9") + records[2], ["kept", "error", "kept"]),
+        (records[0] + records[1].replace(b"Content-Length", b"Content-Size") + records[2], ["kept", "error", "kept"]),
+        (gzip.compress(b"".join(records))[:-60], None),
+        (b"", []),
+    ]
+    for content, expected in cases:
+        found = verdicts(read(tmp_path, content, "warc"))
+        assert (found == expected if expected is not None else found.count("error") == 1), (content[:40], found)
+
+
+def test_a_record_over_the_limit_is_quarantined_and_passed(tmp_path: Path) -> None:
+    content = warc_record(http(b"<html>" + b"x" * 50_000)) + warc_record(http())
+    table = read(tmp_path, content, "warc", IngestConfig(max_document_bytes=10_000))
+    assert verdicts(table) == ["error", "kept"] and "max_document_bytes" in table["error"][0].as_py()
+
+
+def test_arc_versions_and_damage(tmp_path: Path) -> None:
+    block = http()
+    version = b"filedesc://x.arc 0.0.0.0 20200102030405 text/plain 18\n1 0 Org\nURL IP-ad\n\n"
+    first = b"http://a.kr/with space 1.2.3.4 20200102030405 text/html %d\n" % len(block) + block + b"\n"
+    second = b"http://a.kr/2 1.2.3.4 20200102030405 text/html 200 - - 99 x.arc %d\n" % len(block) + block + b"\n"
+    table = read(tmp_path, version + first + b"rubbish\n" + second, "arc")
+    assert verdicts(table) == ["arc_record:filedesc", "kept", "error", "kept"]
+    assert table["url"].to_pylist()[1::2] == ["http://a.kr/with space", "http://a.kr/2"]
+    assert table["date"][1].as_py() == "2020-01-02T03:04:05Z"
+    packed = b"".join(map(gzip.compress, (version, first, second)))
+    assert verdicts(read(tmp_path, packed, "arc")) == ["arc_record:filedesc", "kept", "kept"]
+    assert verdicts(read(tmp_path, packed[:-20], "arc")) == ["arc_record:filedesc", "kept", "error"]
+
+
+def test_real_archives_broken_ones_included(tmp_path: Path, shared_data: Path) -> None:
+    expected_kept = {
+        "example-bad-non-chunked.warc.gz": 1,
+        "example-trunc.warc": 0,
+        "example-wrong-chunks.warc.gz": 1,
+        "example-iana.org-chunked.warc": 1,
+        "example.warc.gz": 1,
+        "example.arc.gz": 1,
+        "bad.arc": 0,
+    }
+    with tarfile.open(shared_data / "warc/warcio_test_data.tar.gz") as archive:
+        for member in archive:
+            stream = archive.extractfile(member)
+            assert stream is not None
+            table = read(tmp_path, stream.read(), "arc" if ".arc" in member.name else "warc")
+            assert len(table) >= 2 and len(set(table["id"].to_pylist())) == len(table)
+            if member.name in expected_kept:
+                assert verdicts(table).count("kept") == expected_kept[member.name], member.name
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_mutated_archives_never_raise_and_never_lose_silently(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    plain = b"".join(warc_record(http(PAGE + bytes([65 + index]))) for index in range(3))
+    arc = b"http://a.kr/ 1.2.3.4 20200102030405 text/html %d\n" % len(http()) + http() + b"\n"
+    bases = {
+        "warc": [plain, gzip.compress(plain), warc_gz(3), zstandard.compress(plain)],
+        "arc": [arc * 3, gzip.compress(arc) * 3],
+        "jsonl": [b'{"text":"a"}\n' * 9, gzip.compress(b'{"text":"a"}\n' * 9)],
+        "tar": [tar_of({"a.html": PAGE, "b.warc": plain}), gzip.compress(tar_of({"a.html": PAGE}))],
+        "html": [gzip.compress(PAGE)],
+    }
+    format_ = data.draw(st.sampled_from(sorted(bases)))
+    content = bytearray(data.draw(st.sampled_from(bases[format_])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        if data.draw(st.booleans()):
+            content[at] = data.draw(st.integers(0, 255))
+        else:
+            content[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=20))
+        if not content:
+            break
+    table = read(folder, bytes(content), format_)
+    assert len(table) or format_ in ("warc", "arc", "jsonl", "tar")
+    if len(table):
+        assert len(set(table["id"].to_pylist())) == len(table)

@@ -1,0 +1,151 @@
+"""The compiled signals equal their plain definitions, on ordinary and hostile text, and stay bounded."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.refine import signals_kernel as kernel
+from pipeline.refine.phrases import MIN_PHRASE_BYTES, PhraseLists, phrase_table, shipped_phrases
+from pipeline.refine.signals import COLUMNS, Signals, measure, text_buffers
+from pipeline.schema import BY_NAME
+from tests.pipeline.refine import twin_signals
+
+PIECES = [
+    "the", "The", "be,", "(of)", "to-be", "and2", "that", "have", "withal", "a", "hello", "#", "##", "…", ".", "..", "...",
+    "....", "-", "•", "한국어", "문서를", "가", "ㅋㅋㅋ", "ㅋㅋ", "ㅠ", "\u1112\u1161", "\u3164", "café", "Ωμέγα", "привет",
+    "中文", "かな", "𠀀", "𝐀", "😀", "\U000e0001", "1", "２０", "!", "?", "”", "」", "。", "\ufffd", "\x00", "\x85", "\x1c",
+    "\u00a0", "\u3000", "\u2028", "\u200b", "카지노사이트", "카지노사이트를", "온라인 카지노", "Free  spins", "FREE SPINS",
+    "xfree spins", "로그인", "회원가입", "share", "shares", "search", "홈", " ", "  ", "\n", "\n\n", "\t", " \n", "\r", "\n- ",
+    "\n• ", "x" * 29, "y" * 30, "a b c d e f g h i j ", "one two three four five ",
+]  # fmt: skip
+
+
+def as_column(*texts: str | None) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(texts, pa.large_string())])
+
+
+def assert_equals_twin(texts: list[str]) -> None:
+    measured = measure(as_column(*texts))
+    for row, text in enumerate(texts):
+        expected = twin_signals.measure(text, shipped_phrases())
+        assert {name: measured[name][row] for name in COLUMNS} == expected, text
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), max_size=4))
+def test_equals_twin_on_hostile_pieces(texts: list[str]) -> None:
+    assert_equals_twin(texts)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=60), max_size=3))
+def test_equals_twin_on_any_unicode(texts: list[str]) -> None:
+    assert_equals_twin(texts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "of", "가"]), max_size=60).map(" ".join))
+def test_equals_twin_on_repetitive_words(text: str) -> None:
+    assert_equals_twin([text])
+
+
+def test_every_column_has_the_declared_type_and_no_nulls() -> None:
+    table = Signals()(pa.table({"text": as_column("하나 둘", None, "")}))
+    for name in COLUMNS:
+        assert table.schema.field(name).type == BY_NAME[name].type
+        assert table.column(name).null_count == 0
+    assert table.column("words").to_pylist() == [2, 0, 0]
+
+
+def test_empty_table() -> None:
+    empty = pa.table({"text": pa.chunked_array([], pa.large_string())})
+    assert len(Signals()(empty)) == 0
+
+
+def test_rows_do_not_depend_on_their_neighbours_chunks_or_slices() -> None:
+    texts = ["가나다 라마바 " * 20, "", "one two three. " * 9, "끝"]
+    alone = [measure(as_column(text)) for text in texts]
+    together = measure(pa.chunked_array([pa.array(["앞", *texts[:2]], pa.large_string()).slice(1), pa.array(texts[2:], pa.large_string())]))
+    for name in COLUMNS:
+        assert together[name].tolist() == [float(one[name][0]) for one in alone]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x" * 10_000_000, id="one word"),
+        pytest.param("\n" * 10_000_000, id="line feeds"),
+        pytest.param("a " * 2_000_000, id="one repeated word"),
+        pytest.param("a\n" * 2_000_000, id="one repeated line"),
+        pytest.param("카지노사이" * 600_000, id="prefix of a phrase"),
+        pytest.param("." * 5_000_000, id="dots"),
+    ],
+)
+def test_hostile_sizes_stay_within_the_column_ranges(text: str) -> None:
+    measured = measure(as_column(text))
+    for name in COLUMNS:
+        assert measured[name][0] >= 0
+        if name.endswith("_ratio") and name not in ("symbol_word_ratio", "newline_ratio") and not name.startswith("top_"):
+            assert measured[name][0] <= 1, name
+
+
+def test_repetition_beyond_the_limit_is_judged_on_the_part_before_it() -> None:
+    limit = kernel.CHECKED_LIMIT
+    fresh = " ".join(f"w{number}" for number in range(limit))
+    same = " ".join(["same"] * limit)
+    fresh_first = measure(as_column(fresh + " " + same))
+    same_first = measure(as_column(same + " " + fresh))
+    assert fresh_first["dup_5gram_char_ratio"][0] == 0
+    assert same_first["dup_5gram_char_ratio"][0] > 0.7
+    assert fresh_first["words"][0] == 2 * limit
+
+
+def test_kernel_reads_read_only_buffers_and_never_beyond_a_truncated_character() -> None:
+    cut = np.frombuffer("가나".encode()[:-1], np.uint8)
+    counts = np.zeros((1, kernel.COUNTS), np.int64)
+    from pipeline.refine.characters import class_table
+
+    kernel.count_characters(cut, np.array([0, cut.size], np.int64), class_table(), counts)
+    assert counts[0, kernel.HANGUL_LETTERS] == 1
+    assert counts[0, kernel.CHARS] == 3  # the syllable, and two bytes that are none
+
+
+def test_text_buffers_of_a_slice_do_not_copy() -> None:
+    column = pa.array(["가", "나다", "라"], pa.large_string()).slice(1)
+    data, offsets = text_buffers(column)
+    assert data.ctypes.data == column.buffers()[2].address
+    assert [data[first:last].tobytes().decode() for first, last in itertools.pairwise(offsets)] == ["나다", "라"]
+
+
+def test_gopher_repetition_example() -> None:
+    measured = measure(as_column("I like apples. " * 10 + "I like pears."))
+    assert measured["top_2gram_char_ratio"][0] == pytest.approx(11 * 6 / 163)
+    assert measured["dup_5gram_char_ratio"][0] == pytest.approx(97 / 163)  # five repeated 5-grams: words 3 to 27
+
+
+def test_a_document_without_repetition_has_no_top_gram() -> None:
+    measured = measure(as_column("하나 둘 셋 넷"))
+    assert measured["top_2gram_char_ratio"][0] == 0
+
+
+def test_spam_is_found_with_a_particle_and_not_inside_an_english_word() -> None:
+    measured = measure(as_column("카지노사이트를 추천", "sharecropping payday loansx", "buy VIAGRA: Buy Viagra!", "사건마다 분야동향"))
+    assert measured["spam_words"].tolist() == [1, 0, 2, 0]
+
+
+def test_page_furniture_counts_and_prose_that_mentions_it_does_not() -> None:
+    furniture = "로그인 | 회원가입\nCopyright ⓒ 2020 온누리. All rights reserved.\n조회수 12 댓글 3"
+    prose = "화재를 본 사람은 곧바로 119에 신고하고 주변에 알려야 한다고 소방서는 말했다."
+    assert measure(as_column(furniture, prose))["boilerplate_line_ratio"].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("phrase", ["ab", "Casino", "two\nlines"])
+def test_a_phrase_the_search_cannot_find_is_refused(phrase: str) -> None:
+    with pytest.raises(ValueError, match=f"at least {MIN_PHRASE_BYTES} bytes"):
+        phrase_table(PhraseLists(spam=(phrase,), furniture=()))
