@@ -100,4 +100,3 @@ def run_alone(
             engine.close()
     manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     return manifest
-

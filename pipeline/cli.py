@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path, typer.Argument(help="A run's YAML file, such as configs/sample.yaml.", show_default=False)]
-RunOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Run directory; default: `output` in the configuration.", show_default=False)]
+RunOutput = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Run directory; default: `output` in the configuration.", show_default=False)
+]
 
 _JOB, _LOOK, _STAGES = "The main job", "Look at a run", "One stage alone"
 

@@ -53,7 +53,7 @@ class DocumentReader:
 
 
 def _unreadable(part: Part, reason: str) -> pa.Table:
-    identity = xxhash.xxh3_128_hexdigest(f"{part.source}\0{part.name}\0{part.start}")
+    identity = xxhash.xxh3_128_hexdigest(f"{part.source}\0{part.name}\0{part.start}".encode())
     row: dict[str, object] = {"id": identity, "source": part.source, "file": part.name, "position": part.start, "error": reason}
     return with_columns(pa.table({"id": [identity]}), {name: [value] for name, value in row.items()})
 

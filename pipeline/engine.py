@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from pipeline.errors import RunFailed, UserError
 from pipeline.measure import Meter, die_with_parent
 
@@ -78,7 +80,9 @@ def run_task(task: Task) -> Outcome:
     except Exception as error:
         sentence = f"split {task.name} failed with {type(error).__name__}: {error}; this is a bug, please report it with the trace"
         return Outcome(task.name, None, sentence, trace=traceback.format_exc())
-    return Outcome(task.name, result | meter.facts())
+    facts = meter.facts()
+    pa.default_memory_pool().release_unused()  # a worker lives through many tasks: give back what this one needed
+    return Outcome(task.name, result | facts)
 
 
 class LocalEngine:
@@ -181,8 +185,6 @@ def _serve(pipe: multiprocessing.connection.Connection, parent: int) -> None:
 
 def limit_threads() -> None:
     """One thread per worker: parallelism comes from workers, and more threads would only contend."""
-    import pyarrow as pa
-
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     pa.set_cpu_count(1)
@@ -214,12 +216,14 @@ class RayEngine:
         try:
             if address is None:
                 cpus = workers or len(os.sched_getaffinity(0))
-                ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             else:
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"at '{address}'" if address else "on this machine"
-            raise UserError(f"can't reach or start Ray {where}: {str(error).splitlines()[0]}; check the address and RAY_AUTH_MODE") from error
+            raise UserError(
+                f"can't reach or start Ray {where}: {str(error).splitlines()[0]}; check the address and RAY_AUTH_MODE"
+            ) from error
 
     def map(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         import ray

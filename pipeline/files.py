@@ -37,7 +37,7 @@ def open_file(path: str) -> IO[bytes]:
     if is_url(path):
         stream: IO[bytes] = fsspec.open(path, "rb").open()
         return stream
-    return open(path, "rb")  # noqa: SIM115 - the caller closes it
+    return open(path, "rb")
 
 
 def find_files(patterns: Iterable[str]) -> list[File]:

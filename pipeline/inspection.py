@@ -123,7 +123,7 @@ def render(table: pa.Table, limit: int = 20, width: int | None = None) -> str:
     names = [visible(name, CELL_CHARACTERS) for name in table.column_names]
     numeric = [pa.types.is_integer(one.type) or pa.types.is_floating(one.type) or pa.types.is_decimal(one.type) for one in table.schema]
     if table.num_columns == 0:
-        return "(no columns)\n"
+        return "(no columns)"
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=False, color_system=None, highlight=False, emoji=False, markup=False)
     if table.num_columns * (_MIN_COLUMN_WIDTH + 2) <= width or not rows:
@@ -138,7 +138,7 @@ def render(table: pa.Table, limit: int = 20, width: int | None = None) -> str:
             _downwards(console, index, names, row)
     more = "" if len(shown) == len(table) else f", the first {len(shown):,} shown"
     console.print(f"{len(table):,} row{'' if len(table) == 1 else 's'}{more}")
-    return "\n".join(line.rstrip() for line in output.getvalue().strip("\n").split("\n")) + "\n"
+    return "\n".join(line.rstrip() for line in output.getvalue().strip("\n").split("\n"))
 
 
 def _downwards(console: Console, index: int, names: Sequence[str], row: Sequence[Any]) -> None:
@@ -231,7 +231,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         return
     try:
         table = _execute(connection, sql, PROMPT_ROWS + 1)
-        print(render(table.slice(0, PROMPT_ROWS), PROMPT_ROWS), end="")
+        print(render(table.slice(0, PROMPT_ROWS), PROMPT_ROWS))
         if len(table) > PROMPT_ROWS:
             print(f"there are more than these {PROMPT_ROWS}: add a limit, an order or a condition")
     except UserError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def run_config(path: Path, output: Path | None, overrides: list[str], options: O
         if dry_run:
             raise UserError(f"the sample '{config.sample}' isn't written yet; run `onnuri sample {config.sample}` first")
         progress.say(f"writing the synthetic sample to {config.sample}")
-        write_sample(Path(config.sample))
+        _write_sample(Path(config.sample))
     if dry_run:
         plan = plan_run(config)
         return JobResult(_plan_facts(plan, run), _render_plan(plan, config, run))
@@ -45,8 +46,21 @@ def run_config(path: Path, output: Path | None, overrides: list[str], options: O
     if not config.sample or options.limit:
         return JobResult(facts, text)
     result = score(run, Path(config.sample))
-    failed = "" if result["passed"] else f"the run does not match the sample's planted truth; look at the score above and at {run}/report.html"
+    failed = (
+        "" if result["passed"] else f"the run does not match the sample's planted truth; look at the score above and at {run}/report.html"
+    )
     return JobResult(facts | {"score": result}, f"{text}\n\n{render_score(result)}", failed)
+
+
+def _write_sample(folder: Path) -> None:
+    """Write the sample so that it is complete or absent, whenever the writing is killed."""
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write_sample(unfinished)
+    try:
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UserError(f"can't write the sample to '{folder}': {error.strerror}; remove that folder, or name another one") from error
 
 
 def _plan_facts(plan: Plan, run: Path) -> dict[str, Any]:
@@ -67,7 +81,10 @@ def _render_plan(plan: Plan, config: RunConfig, run: Path) -> str:
         "ingest": ["read", *(stage.name for stage in ingest_stages.stages(config.ingest))],
         "refine": [stage.name for stage in refine_stages.stages(config.refine)],
     }
-    lines = [f"plan for {run}: {len(plan.inputs)} files, {plan.size / 1e6:,.1f} MB on disk, {len(plan.splits)} splits; nothing is written", ""]
+    lines = [
+        f"plan for {run}: {len(plan.inputs)} files, {plan.size / 1e6:,.1f} MB on disk, {len(plan.splits)} splits; nothing is written",
+        "",
+    ]
     lines += [f"  {move:<14} {' > '.join(chains.get(move, ['whole-corpus steps']))}" for move in plan.moves]
     lines += ["", f"  {'split':<58} {'files':>6} {'MB':>9}"]
     lines += [f"  {split.name:<58} {len(split.parts):>6} {split.size / 1e6:>9.2f}" for split in plan.splits]

@@ -36,7 +36,13 @@ class Progress:
             yield bar
             bar.finish()
             return
-        columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[facts]}"))
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[facts]}"),
+        )
         with RichProgress(*columns, console=self.console) as rich:
             identifier = rich.add_task(name, total=total, completed=done, facts="")
 
@@ -50,7 +56,8 @@ class Progress:
 class _Bar:
     def __init__(self, progress: Progress, name: str, total: int, done: int, show: Any = None) -> None:
         self.progress, self.name, self.total, self.done, self.skipped = progress, name, total, done, done
-        self.rows = self.kept = self.bytes = 0
+        self.rows = self.bytes = 0
+        self.kept: int | None = None
         self._show, self._started, self._last = show, time.monotonic(), time.monotonic()
 
     def advance(self, receipt: dict[str, Any]) -> None:
@@ -58,10 +65,11 @@ class _Bar:
         self.done += 1
         self.rows += receipt.get("rows_in", 0)
         self.bytes += receipt.get("bytes_in", 0)
-        self.kept += receipt.get("kept", {}).get("rows", 0) if isinstance(receipt.get("kept"), dict) else 0
+        if isinstance(kept := receipt.get("kept"), dict):
+            self.kept = (self.kept or 0) + kept["rows"]
         if self._show:
             self._show(self)
-        elif time.monotonic() - self._last >= LINE_SECONDS:
+        elif self.done < self.total and time.monotonic() - self._last >= LINE_SECONDS:
             self._last = time.monotonic()
             self.progress.say(self.line())
 
@@ -70,7 +78,9 @@ class _Bar:
         seconds = max(time.monotonic() - self._started, 1e-6)
         if not self.rows:
             return ""
-        return f"{self.rows:,} documents, {self.kept:,} kept, {self.bytes / 1e6 / seconds:.1f} MB/s"
+        kept = "" if self.kept is None else f", {self.kept:,} kept"
+        speed = f", {self.bytes / 1e6 / seconds:.1f} MB/s" if self.bytes else ""
+        return f"{self.rows:,} documents{kept}{speed}"
 
     def line(self) -> str:
         skipped = f" ({self.skipped} already done)" if self.skipped else ""
@@ -79,5 +89,3 @@ class _Bar:
 
     def finish(self) -> None:
         self.progress.say(f"{self.line()} in {time.monotonic() - self._started:.1f} s")
-
-

@@ -35,7 +35,9 @@ def _describe(model: type[Settings], prefix: str, lines: list[str], seen: set[ty
         inner = _models_in(field.annotation)
         nested += [(found, f"{prefix}{name}.") for found in inner if found not in seen]
         seen.update(inner)
-        default = "required" if field.is_required() else "see below" if inner else f"`{_yaml(field.get_default(call_default_factory=True))}`"
+        default = (
+            "required" if field.is_required() else "see below" if inner else f"`{_yaml(field.get_default(call_default_factory=True))}`"
+        )
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         lines.append(f"| `{prefix}{name}` | {_type_name(field.annotation)} | {default} | {meaning} |")
     for found, inner_prefix in nested:
@@ -57,7 +59,7 @@ def _type_name(annotation: Any) -> str:
         return {"str": "text", "int": "whole number", "float": "number", "bool": "true/false", "NoneType": "null"}.get(
             annotation.__name__, "section" if issubclass(annotation, Settings) else annotation.__name__
         )
-    arguments = getattr(annotation, "__args__", ())
+    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
     origin = getattr(annotation, "__origin__", None)
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
@@ -100,7 +102,7 @@ def walk(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any
 
 def _parameter(parameter: Any) -> str:
     flags = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
-    flags = flags if parameter.param_type_name == "option" else f"`{(parameter.human_readable_name or '').upper()}`"
+    flags = flags if parameter.param_type_name == "option" else f"`{(parameter.metavar or parameter.name).upper()}`"
     default = "required" if parameter.required else "" if parameter.default in (None, False) else f"`{_plain(parameter.default)}`"
     return f"| {flags} | {default} | {_paragraph(getattr(parameter, 'help', '') or '')} |"
 

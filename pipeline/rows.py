@@ -32,7 +32,8 @@ QUARANTINE_COLUMNS = frozenset({"id", "source", "source_id", "file", "position",
 class Reader(Protocol):
     """A frozen dataclass that turns a split into tables; it is part of the segment's fingerprint, so it has a `version`."""
 
-    version: str
+    @property
+    def version(self) -> str: ...
 
     def __call__(self, split: Split) -> Iterator[pa.Table]: ...
 

@@ -102,7 +102,9 @@ def _refuse_twice(parts: list[Part]) -> None:
     for part in parts:
         other = seen.setdefault((part.source, part.name), part.path)
         if other != part.path:
-            raise UserError(f"'{part.path}' and '{other}' are both '{part.name}' of source '{part.source}'; give their inputs different sources")
+            raise UserError(
+                f"'{part.path}' and '{other}' are both '{part.name}' of source '{part.source}'; give their inputs different sources"
+            )
         if part.path in paths:
             raise UserError(f"'{part.path}' is named by two inputs; name it once, so that its documents are not read twice")
         paths.add(part.path)

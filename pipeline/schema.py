@@ -33,10 +33,12 @@ MATCH = pa.struct(
         pa.field("length", pa.int32()),
         pa.field("coverage", pa.float64()),
         pa.field("frequency", pa.int32()),
+        pa.field("required", pa.int32()),
     ]
 )
 """One benchmark match inside a document: `start`/`end` are UTF-8 byte offsets into `text`, `length` counts normalised
-characters, `coverage` is the share of the item that the match covers, `frequency` the number of items that hold its seed."""
+characters, `coverage` is the share of the item that the match covers, `frequency` the number of items that hold its seed,
+`required` the length that had to be reached in the match's script (a shorter match is a whole short item)."""
 
 
 def _columns(writer: str, *rows: tuple[str, pa.DataType, str]) -> tuple[Column, ...]:
@@ -52,15 +54,19 @@ COLUMNS: tuple[Column, ...] = (
         ("source", _STRING, "name of the configured input this document came from"),
         ("source_id", _STRING, "the id that the input file gave the record, if it had one"),
         ("file", _STRING, "file the record was read from, relative to its input; `archive!member` inside an archive"),
-        ("position", _I64, "byte offset of the record (JSONL: of the uncompressed stream; WARC: of the file), or its row number (Parquet, tar)"),
+        (
+            "position",
+            _I64,
+            "byte of the record (JSONL: of the uncompressed stream; WARC: of the file), row (Parquet) or member number (tar)",
+        ),
         ("url", _STRING, "address the document was fetched from"),
         ("host", _STRING, "host name of `url`, lower case, without port and leading www."),
         ("date", _STRING, "publication or crawl date as ISO 8601, as far as known"),
         ("title", _STRING, "title given by the page or record"),
         ("http_status", _I32, "HTTP status of the response, for archive records"),
         ("mime", _STRING, "media type without parameters"),
-        ("charset", _STRING, "encoding the bytes were decoded with"),
-        ("charset_source", _STRING, "how the encoding was chosen: bom, utf-8, http, meta, detector, declared"),
+        ("charset", _STRING, "encoding the bytes were decoded with; `utf-8/cp949` is mojibake that was repaired"),
+        ("charset_source", _STRING, "how the encoding was chosen: bom, utf-8, http, meta or detector"),
         ("replacement_ratio", _REAL, "share of characters that are U+FFFD after decoding"),
         ("raw", pa.large_binary(), "undecoded payload, present only between reading and extraction, never on disk"),
         ("raw_kind", _STRING, "html or text: what `raw` holds, present only between reading and extraction"),
@@ -82,7 +88,7 @@ COLUMNS: tuple[Column, ...] = (
         ("bullet_line_ratio", _REAL, "share of lines that start with a bullet (Gopher)"),
         ("ellipsis_line_ratio", _REAL, "share of lines that end with an ellipsis (Gopher)"),
         ("stop_words", _I32, "number of distinct English stop words present, of Gopher's eight"),
-        ("line_end_punct_ratio", _REAL, "share of lines that end a sentence: terminal punctuation (FineWeb)"),
+        ("line_end_punct_ratio", _REAL, "share of lines that end in terminal punctuation, Korean and full-width marks included (FineWeb)"),
         ("short_line_ratio", _REAL, "share of lines with fewer than 30 characters (FineWeb)"),
         ("newline_ratio", _REAL, "newlines per word (FineWeb)"),
         ("hangul_ratio", _REAL, "share of letters that are Hangul syllables or jamo"),
@@ -92,9 +98,9 @@ COLUMNS: tuple[Column, ...] = (
         ("jamo_run_ratio", _REAL, "share of characters in runs of 3 or more compatibility jamo (laughter, crying)"),
         ("dup_line_ratio", _REAL, "share of lines that repeat an earlier line (Gopher)"),
         ("dup_line_char_ratio", _REAL, "share of characters in such lines (Gopher)"),
-        ("top_2gram_char_ratio", _REAL, "share of characters in the most frequent word 2-gram (Gopher)"),
-        ("top_3gram_char_ratio", _REAL, "share of characters in the most frequent word 3-gram (Gopher)"),
-        ("top_4gram_char_ratio", _REAL, "share of characters in the most frequent word 4-gram (Gopher)"),
+        ("top_2gram_char_ratio", _REAL, "characters in the most frequent word 2-gram, per character; overlaps count again (Gopher)"),
+        ("top_3gram_char_ratio", _REAL, "characters in the most frequent word 3-gram, per character; overlaps count again (Gopher)"),
+        ("top_4gram_char_ratio", _REAL, "characters in the most frequent word 4-gram, per character; overlaps count again (Gopher)"),
         ("dup_5gram_char_ratio", _REAL, "share of characters in repeated word 5-grams, each counted once (Gopher)"),
         ("dup_10gram_char_ratio", _REAL, "share of characters in repeated word 10-grams, each counted once (Gopher)"),
         ("spam_words", _I32, "number of gambling, adult and spam phrases (Korean and English list), josa-tolerant"),

@@ -1,7 +1,7 @@
 """A segment: one folder of the run, its tasks, their receipts, and the manifest that sums them up.
 
-A finished split is one whose receipt carries the task's fingerprint and whose files are there: such a split is not done again. Files are
-made in `RUN/.tmp` and renamed, so a reader of the run never sees half a file, and a killed run leaves nothing that the next one can't clear.
+A finished split is one whose receipt carries the task's fingerprint and whose files are there: such a split is not done again. Files
+are made in `RUN/.tmp` and renamed: a reader of the run never sees half a file, and what a killed run leaves the next one clears.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class Segment:
         self._min_kept_share = min_kept_share
         self._key = "--set min_kept_share=0" if alone else f"--set {name}.min_kept_share=0"
         self._steps: list[dict[str, Any]] = []
+        self._written: dict[str, Any] | None = None
         self._started = time.perf_counter()
 
     def rows(
@@ -115,6 +116,7 @@ class Segment:
         self._clear_stale({task.name for task in tasks})
         manifest = self._manifest(receipts)
         self._check_kept(manifest)
+        self._written = manifest
         write_json(self.directory / "manifest.json", manifest)
         return [kept_split(self.directory, receipt) for receipt in receipts]
 
@@ -128,6 +130,9 @@ class Segment:
         for stale in [path for path in receipts_folder.glob("*.json") if path.name not in names]:
             _remove_outputs(stale, into or self.directory / "steps" / name, keep={})
         self._steps.append({"name": name, "tasks": len(tasks), "seconds": round(time.perf_counter() - started, 3), **_totals(receipts)})
+        if self._written:  # a step after the rows, such as collecting evidence: the manifest, which holds the list of steps, follows
+            self._written["wall_seconds"] = round(time.perf_counter() - self._started, 3)
+            write_json(self.directory / "manifest.json", self._written)
         return receipts
 
     def step_folder(self, name: str) -> Path:

@@ -6,6 +6,7 @@ name, so the same inputs always give the same files.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -97,7 +98,7 @@ def _cut(part: Part, split_bytes: int) -> list[Part]:
     if (part.format == "jsonl" and lower.endswith((".jsonl", ".ndjson", ".json"))) or (part.format == "warc" and lower.endswith(".gz")):
         count = -(-part.size // split_bytes)
         edges = [part.size * index // count for index in range(count + 1)]
-        return [replace(part, start=start, stop=stop, size=stop - start) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+        return [replace(part, start=start, stop=stop, size=stop - start) for start, stop in itertools.pairwise(edges)]
     return [part]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,18 +18,24 @@ from pydantic import BaseModel
 from pipeline.schema import BY_NAME
 
 
-@runtime_checkable
 class Stage(Protocol):
-    """A frozen dataclass whose fields are its settings (plain JSON values), with these class attributes and `__call__`.
+    """A frozen dataclass whose fields are its settings (plain JSON values), with these (usually ClassVar) attributes and `__call__`.
 
     name: the stage's name in reports and `drop_stage`. version: raise it when the output changes for the same settings.
     reads / writes: the document columns it needs and the ones it sets (`drop_reason` and `error` need not be named).
     """
 
-    name: ClassVar[str]
-    version: ClassVar[str]
-    reads: ClassVar[frozenset[str]]
-    writes: ClassVar[frozenset[str]]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def reads(self) -> frozenset[str]: ...
+
+    @property
+    def writes(self) -> frozenset[str]: ...
 
     def __call__(self, table: pa.Table) -> pa.Table: ...
 
@@ -43,7 +49,7 @@ class Parted:
     quarantined: pa.Table
 
 
-def identity(stage: Stage) -> dict[str, Any]:
+def identity(stage: Any) -> dict[str, Any]:
     """What a fingerprint needs to know of a stage or reader: class, name, version and settings."""
     name = getattr(stage, "name", type(stage).__name__)
     return {"name": name, "version": stage.version, "settings": settings_of(stage)}
@@ -106,9 +112,9 @@ def part(table: pa.Table, stage_name: str) -> Parted:
     )
 
 
-def _non_null(table: pa.Table, name: str) -> pa.ChunkedArray:
+def _non_null(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     if name not in table.column_names:
-        return pa.chunked_array([pa.repeat(False, len(table))])
+        return pa.repeat(False, len(table))
     return pc.is_valid(table.column(name))
 
 

@@ -264,18 +264,12 @@ def balance_apply(
 def balance_plan(inputs: opt.InputPaths, mix: Mix, overrides: opt.Set = None, as_json: opt.Json = False) -> None:
     """Print what is available, asked for and got in each phase, language and domain; writes nothing."""
     from pipeline.alone import Inputs, plan_documents
-    from pipeline.balance import move, table
-    from pipeline.engine import LocalEngine
-    from pipeline.progress import Progress
+    from pipeline.balance import move
 
     config = _mix(mix, overrides or [])
     splits, available = plan_documents(Inputs(inputs))
-    engine = LocalEngine()
-    try:
-        plan = move.plan_only(splits, config, available, engine, Progress(quiet=True))
-    finally:
-        engine.close()
-    typer.echo(json.dumps(plan, ensure_ascii=False, indent=1) if as_json else table.plan_text(plan))
+    plan = move.plan_only(splits, config, available)
+    typer.echo(json.dumps(plan, ensure_ascii=False, indent=1) if as_json else move.render_plan(plan))
 
 
 def _mix(path: Path, overrides: list[str]) -> Any:

@@ -55,7 +55,7 @@ def _client(address: str) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"can't reach a Ray job server at '{address}': {reason}; check the address, and RAY_AUTH_MODE and the token if the cluster wants one"
+            f"can't reach a Ray job server at '{address}': {reason}; check the address, and RAY_AUTH_MODE and the token"
         ) from error
 
 

@@ -26,9 +26,20 @@ def test_reference_pages_are_up_to_date(page):
 def test_every_command_and_option_has_help_and_stands_in_the_docs():
     text = (DOCS / "commands.md").read_text(encoding="utf-8")
     found = reference.walk(typer.main.get_command(app), ("onnuri",))
-    assert {"run", "submit", "status", "report", "inspect", "doctor", "ingest", "refine", "dedup", "classify", "decontaminate", "balance"} <= {
-        path[1] for path, _ in found if len(path) > 1
-    }
+    assert {
+        "run",
+        "submit",
+        "status",
+        "report",
+        "inspect",
+        "doctor",
+        "ingest",
+        "refine",
+        "dedup",
+        "classify",
+        "decontaminate",
+        "balance",
+    } <= {path[1] for path, _ in found if len(path) > 1}
     for path, command in found:
         assert command.help and len(command.help) > 20, path
         assert f"`{' '.join(path)}`" in text

@@ -125,7 +125,7 @@ def _parts(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasi
             if on_infeasible != "nearest":
                 raise UserError(
                     f"phase {name} asks for {_percent(wanted_share)} {wanted} but there is no such document; change "
-                    f"balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to nearest to give it to the other domains"
+                    f"balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to nearest to share it out"
                 )
             notes.append(f"no document is {wanted}: its {_percent(wanted_share)} went to the other domains of {language}")
         found = [part for part in found if part.supplies]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -52,6 +52,7 @@ class _Batch:
     labels: list[str | None]
     languages: list[str]
     unreadable: int
+    blank: int
 
 
 def labelled_files(settings: TrainConfig) -> list[tuple[File, str]]:
@@ -85,6 +86,7 @@ def read_labelled(settings: TrainConfig) -> Labelled:
     for file, format_ in labelled_files(settings):
         for batch in _batches(file, format_, settings):
             left_out["unreadable"] += batch.unreadable
+            left_out["without words"] += batch.blank
             for line, label, language in zip(batch.lines, batch.labels, batch.languages, strict=True):
                 if label is None or not line:
                     left_out["without label" if label is None else "without words"] += 1
@@ -125,10 +127,12 @@ def _batches(file: File, format_: str, settings: TrainConfig) -> Iterator[_Batch
     seen_label = seen_text = False
     first_error, fields = "", set[str]()
     for table in DocumentReader()(Split(os.path.basename(file.name), tuple(parts))):
-        usable, error = _usable(table)
-        first_error = first_error or error
+        readable, error = _undecided(table, "error")
+        usable, drop_reason = _undecided(readable, "drop_reason")
+        first_error = first_error or error or drop_reason
         seen_text = seen_text or len(usable) > 0
-        batch, names = _batch(usable, len(table) - len(usable), file, settings)
+        batch, names = _batch(usable, file, settings)
+        batch = replace(batch, unreadable=len(table) - len(readable), blank=len(readable) - len(usable))
         fields |= names
         seen_label = seen_label or any(label is not None for label in batch.labels)
         if seen_text and not seen_label:
@@ -138,25 +142,24 @@ def _batches(file: File, format_: str, settings: TrainConfig) -> Iterator[_Batch
         raise UserError(f"'{file.path}' has no readable document{f': {first_error}' if first_error else ''}; check it and text_column")
 
 
-def _usable(table: pa.Table) -> tuple[pa.Table, str]:
-    """The rows that can be read, and the first error of the others."""
-    error = ""
-    for name in ("error", "drop_reason"):
-        if name in table.column_names:
-            said = table.column(name).drop_null()
-            error = error or (said[0].as_py() if len(said) else "")
-            table = table.filter(pc.is_null(table.column(name)))
-    return table, error
+def _undecided(table: pa.Table, column: str) -> tuple[pa.Table, str]:
+    """The rows that have no value in `error` or `drop_reason`, and the first value of the others."""
+    if column not in table.column_names:
+        return table, ""
+    said = table.column(column).drop_null()
+    return table.filter(pc.is_null(table.column(column))), str(said[0]) if len(said) else ""
 
 
 def _missing_label(file: File, fields: set[str], settings: TrainConfig) -> None:
+    if settings.label_column in fields:
+        raise UserError(f"'{file.path}' has '{settings.label_column}', but no value in it; fill it in or name another label_column")
     there = ", ".join(f"'{name}'" for name in sorted(fields - {settings.text_column})[:20]) or "none besides the text"
     raise UserError(f"'{file.path}' has no label in '{settings.label_column}'; its fields are {there}: set label_column to one of them")
 
 
-def _batch(table: pa.Table, unreadable: int, file: File, settings: TrainConfig) -> tuple[_Batch, set[str]]:
+def _batch(table: pa.Table, file: File, settings: TrainConfig) -> tuple[_Batch, set[str]]:
     if len(table) == 0:
-        return _Batch([], [], [], unreadable), set()
+        return _Batch([], [], [], 0, 0), set()
     metas: list[dict[str, Any]] = [orjson.loads(meta) if meta else {} for meta in _values(table, "meta")]
     if settings.label_column in _OWN_COLUMNS:
         values = _values(table, _OWN_COLUMNS[settings.label_column])
@@ -166,7 +169,7 @@ def _batch(table: pa.Table, unreadable: int, file: File, settings: TrainConfig) 
     languages = [str(meta.get("lang") or UNKNOWN_LANGUAGE) for meta in metas]
     fields = {name for meta in metas for name in meta}
     fields |= {name for name, column in _OWN_COLUMNS.items() if any(value is not None for value in _values(table, column))}
-    return _Batch(normal_lines(table.column("text"), settings.max_chars), labels, languages, unreadable), fields
+    return _Batch(normal_lines(table.column("text"), settings.max_chars), labels, languages, 0, 0), fields
 
 
 def _values(table: pa.Table, column: str) -> list[Any]:

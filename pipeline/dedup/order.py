@@ -1,6 +1,7 @@
 """The order of all documents: who is whose duplicate by id, who would survive whom, and whose text is exactly the same.
 
-Identifiers and priorities are compared in DuckDB, which spills to disk where it is given a folder; the rest is a few numbers per document.
+Identifiers and priorities are compared in DuckDB, which spills to disk where it is given a folder; the rest is a few
+numbers per document.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def order_documents(tables: Iterable[pa.Table], priority: list[tuple[str, bool]]
     """Order the documents of some tables with the columns of PROVENANCE, `hash_high` and `hash_low` (uint64, null for an empty
     text), and those of `priority` as `priority_0`, `priority_1`, ...
 
-    Missing priorities come last in either direction; ties go by id, then by place. spill: folder for DuckDB's temporary files beyond MEMORY_LIMIT;
-    without one it has the machine's memory.
+    Missing priorities come last in either direction; ties go by id, then by place. spill: folder for DuckDB's temporary files beyond
+    MEMORY_LIMIT; without one it has the machine's memory.
     """
     limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)} if spill else {"temp_directory": ""}
     connection = duckdb.connect(config={"threads": 1, **limits})

@@ -80,7 +80,8 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
 
 def _text_hashes(texts: Normalized) -> tuple[pa.Array, pa.Array]:
     """Halves of the xxh3-128 of each document's code points (as little-endian uint32), null for an empty text."""
-    view: Any = memoryview(texts.codepoints.astype("<u4", copy=False).view(np.uint8))
+    codes: Any = texts.codepoints.astype("<u4", copy=False).view(np.uint8)
+    view = memoryview(codes)
     bounds = (texts.offsets * 4).tolist()
     digests = [xxhash.xxh3_128_digest(view[start:stop]) for start, stop in pairwise(bounds)]
     halves = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)

@@ -9,7 +9,6 @@ unbiased estimate of the Jaccard similarity, also for short documents.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
@@ -58,15 +57,15 @@ def _sketch(
             place = np.int64(((scratch[index] >> _HALF) * wide) >> _HALF)
             bins[place] = min(bins[place], scratch[index] & _LOW)
         own = 0
-        for place in range(slots):
-            source: Any = place
-            if bins[place] != _EMPTY:
+        for slot in range(slots):
+            source = np.int64(slot)
+            if bins[source] != _EMPTY:
                 own += 1
             attempt = np.uint64(0)
             while bins[source] == _EMPTY:
                 attempt += np.uint64(1)
-                source = np.int64(((mix((np.uint64(place) * _PROBE) ^ (attempt + seed)) >> _HALF) * wide) >> _HALF)
-            signatures[document, place] = np.uint32(bins[source])
+                source = np.int64(((mix((np.uint64(slot) * _PROBE) ^ (attempt + seed)) >> _HALF) * wide) >> _HALF)
+            signatures[document, slot] = np.uint32(bins[source])
         filled[document] = own
 
 

@@ -101,7 +101,6 @@ def _table(batch: list[Row], source: str, name: str) -> pa.Table:
     columns["position"] = [row.position for row in batch]
     columns["source"] = [source] * len(batch)
     columns["id"] = [
-        row.id if row.id is not None else document_id(source, file, row.position, row.inner)
-        for row, file in zip(batch, files, strict=True)
+        row.id if row.id is not None else document_id(source, file, row.position, row.inner) for row, file in zip(batch, files, strict=True)
     ]
     return pa.table([pa.array(columns[field.name], type=field.type) for field in SCHEMA], schema=SCHEMA)

@@ -34,12 +34,14 @@ there are more Latin words than Korean ones."""
 OWN_SHARE = 0.5
 """Hangul and Latin together must be half of the letters; a text mostly in a third script goes to the detector."""
 
-WINDOW_BYTES, WINDOWS = 128, 3
-"""The detector sees the start, the middle and the end of a long document: as accurate as four times as much
-(docs/refine.md), and bounded."""
+WINDOWS = 3
+"""The detector sees the start, the middle and the end of a long document, so its cost is bounded."""
+WINDOW_BYTES, WIDE_WINDOW_BYTES, SURE_SCORE = 128, 512, 0.9
+"""Short windows settle nearly every document; one scored below SURE_SCORE is looked at again through the wide ones (docs/refine.md)."""
 
 CHECK_SECONDS, CHECK_BYTES_PER_SECOND = 5, 20_000_000
-"""Processor time that loading a model may take: five seconds to start, and a tenth of the speed measured for a sound file."""
+"""Processor time that loading a model may take: starting Python and fastText takes about one second, reading is limited by the disk;
+both are given several times what they need, so that only a file that is read for ever exceeds it."""
 _CHECK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]), int(sys.argv[2])))
@@ -104,12 +106,23 @@ def check(model_path: str) -> str:
     return digest.hexdigest()
 
 
-def _sample(data: np.ndarray, start: int, end: int) -> str:
-    if end - start <= WINDOWS * WINDOW_BYTES:
+def _sample(data: np.ndarray, start: int, end: int, window_bytes: int) -> str:
+    if end - start <= WINDOWS * window_bytes:
         return data[start:end].tobytes().decode("utf-8", "ignore")
-    middle = (start + end - WINDOW_BYTES) // 2
-    windows = (start, middle, end - WINDOW_BYTES)
-    return " ".join(data[first : first + WINDOW_BYTES].tobytes().decode("utf-8", "ignore") for first in windows)
+    firsts = (start, (start + end - window_bytes) // 2, end - window_bytes)
+    return " ".join(data[first : first + window_bytes].tobytes().decode("utf-8", "ignore") for first in firsts)
+
+
+def _detect(detect: Callable[[str], tuple[str, float]], data: np.ndarray, start: int, end: int) -> tuple[str, float]:
+    """Language and score of one document; `und` without a letter in sight."""
+    found = ("und", 0.0)
+    for window_bytes in (WINDOW_BYTES, WIDE_WINDOW_BYTES):
+        sample = _sample(data, start, end, window_bytes)
+        if any(map(str.isalpha, sample)):
+            found = detect(sample)
+        if found[1] >= SURE_SCORE or end - start <= WINDOWS * window_bytes:
+            break
+    return found
 
 
 def identify(texts: pa.ChunkedArray, hangul: np.ndarray, latin: np.ndarray, model_path: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -128,11 +141,7 @@ def identify(texts: pa.ChunkedArray, hangul: np.ndarray, latin: np.ndarray, mode
     detect = _fasttext(model_path) if model_path else _built_in()
     data, offsets = text_buffers(texts)
     for row in np.flatnonzero(~by_script).tolist():
-        sample = _sample(data, int(offsets[row]), int(offsets[row + 1]))
-        if sample and any(map(str.isalpha, sample)):
-            language[row], score[row] = detect(sample)
-        else:
-            language[row], score[row] = "und", 0.0
+        language[row], score[row] = _detect(detect, data, int(offsets[row]), int(offsets[row + 1]))
     return language, score
 
 

@@ -76,8 +76,6 @@ def stages(config: RefineConfig) -> tuple[Stage, ...]:
     rules = tuple(rule for name in config.preset for rule in load_preset(name)) + tuple(settings.rule() for settings in config.rules)
     model_hash = check(config.language_model) if config.language_model else ""
     language = Language(config.languages, config.min_language_score, config.language_model, model_hash)
-    # Rules computes `reads` from its settings, which the protocol declares as a class variable.
-    decide_by_rules: Stage = Rules(rules)  # type: ignore[assignment]
     before: tuple[Stage, ...] = (Repair(),) if config.repair else ()
     after: tuple[Stage, ...] = (Pii(),) if config.pii else ()
-    return (*before, Signals(), language, decide_by_rules, *after)
+    return (*before, Signals(), language, Rules(rules), *after)

@@ -66,7 +66,7 @@ def _run(folder: RunFolder) -> dict[str, Any]:
 
 
 def _headline(folder: RunFolder, report: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of the first row. Speed: bytes of the input files on disk per second of worker time, over all segments."""
+    """The numbers of the first row. Speed: uncompressed bytes that the first move read, per second of worker time over all segments."""
     first, last = (folder.segments[0], folder.segments[-1]) if folder.segments else (None, None)
     disk = sum(one["bytes"] for one in report["run"]["inputs"]) or None
     worker_seconds = sum(one["worker_seconds"] for one in report["speed"])
@@ -84,7 +84,8 @@ def _headline(folder: RunFolder, report: dict[str, Any]) -> dict[str, Any]:
         "worker_seconds": round(worker_seconds, 3),
         "cpu_seconds": round(sum(one["cpu_seconds"] for one in report["speed"]), 3),
         "peak_memory_bytes": max((one["peak_memory_bytes"] for one in report["speed"]), default=0),
-        "mb_per_second_per_core": _ratio((disk or 0) / 1e6, worker_seconds) if disk else None,
+        "bytes_in": int(number(first.totals, "bytes_in")) if first else None,
+        "mb_per_second_per_core": _ratio(number(first.totals, "bytes_in") / 1e6, worker_seconds) if first else None,
     }
 
 

@@ -18,7 +18,7 @@ _WRAP = 100
 def render_funnel(run: Path) -> str:
     """A table of the segments: documents in, kept, dropped, quarantined, MB/s per worker, and below each its most frequent reasons.
 
-    Ends in a newline. Raises UserError for a path that is no run.
+    Raises UserError for a path that is no run.
     """
     folder = open_run(run)
     header = ["segment", "documents in", "kept", "", "dropped", "quarantined", "MB/s/worker"]
@@ -47,7 +47,7 @@ def render_funnel(run: Path) -> str:
     if any(not segment.finished for segment in folder.segments):
         lines.append("* not finished: numbers of the splits done so far")
     lines += _result(folder)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
@@ -136,7 +136,7 @@ def _is_older(segment: SegmentFolder | None, facts: dict[str, Any]) -> bool:
 
 
 def render_status(facts: dict[str, Any]) -> str:
-    """The result of `status` as text: one line per segment, then failures and gaps. Ends in a newline."""
+    """The result of `status` as text: one line per segment, then failures and gaps."""
     lines = [f"{visible(facts['path'], 500)}: {visible(facts['status'], 40)}"]
     width = max((len(one["segment"]) for one in facts["segments"]), default=0)
     for one in facts["segments"]:
@@ -151,4 +151,4 @@ def render_status(facts: dict[str, Any]) -> str:
     if facts["error"]:
         lines.append(f"error: {facts['error']}")
     lines += [f"note: {visible(gap, 400)}" for gap in facts["gaps"]]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(line.rstrip() for line in lines)

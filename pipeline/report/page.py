@@ -19,7 +19,8 @@ ROWS_SHOWN = 12
 """Reasons or labels listed before the rest is summed up in one row; report.json has them all."""
 
 LANGUAGES_SHOWN = 6
-"""Length histograms drawn."""
+LEAST_SHARE_DRAWN = 0.01
+"""Length histograms drawn: at most so many, of languages with at least this share of the documents."""
 
 MEANINGS = {
     "ingest": "reads the inputs, decodes them and extracts the main text",
@@ -174,18 +175,26 @@ def _phases(mixture: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _histograms(lengths: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """One histogram per language that has a share worth drawing, all on one axis so that they can be compared."""
     if lengths is None:
         return []
+    counted = [(language["lang"], {one["log2"]: one for one in language["bins"]}) for language in lengths["languages"]]
+    everything = sum(one["before"] for _, bins in counted for one in bins.values())
+    drawn = [(lang, bins) for lang, bins in counted if sum(one["before"] for one in bins.values()) >= LEAST_SHARE_DRAWN * everything][
+        :LANGUAGES_SHOWN
+    ]
+    edges = [edge for _, bins in drawn for edge in bins]
+    if not edges:
+        return []
+    axis = range(min(edges), max(edges) + 1)
+    ticks = [text.size(2**edge) for edge in (axis.start, (axis.start + axis.stop) // 2, axis.stop)]
+    nothing = {"before": 0, "after": 0}
     shown = []
-    for language in lengths["languages"][:LANGUAGES_SHOWN]:
-        bins = language["bins"]
-        pairs = [(one["before"], one["after"]) for one in bins]
-        edges = [text.size(2 ** one["log2"]) for one in bins]
-        middle = edges[len(edges) // 2] if len(edges) > 4 else ""
-        before, after = (sum(one[side] for one in bins) for side in ("before", "after"))
-        label = f"Lengths of {language['lang']} documents, {before:,} before and {after:,} after, from {edges[0]} to {edges[-1]}"
-        ticks = [edges[0], middle, text.size(2 ** (bins[-1]["log2"] + 1))]
-        shown.append({"lang": language["lang"], "before": before, "after": after, "chart": charts.histogram(pairs, label), "ticks": ticks})
+    for lang, bins in drawn:
+        before, after = (sum(one[side] for one in bins.values()) for side in ("before", "after"))
+        pairs = [(bins.get(edge, nothing)["before"], bins.get(edge, nothing)["after"]) for edge in axis]
+        label = f"Lengths of {lang} documents, {before:,} before and {after:,} after, from {ticks[0]} to {ticks[2]}"
+        shown.append({"lang": lang, "before": before, "after": after, "chart": charts.histogram(pairs, label), "ticks": ticks})
     return shown
 
 

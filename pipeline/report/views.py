@@ -6,19 +6,23 @@ altogether: measured with DuckDB 2.0, `allowed_directories` would still let COPY
 
 from __future__ import annotations
 
+import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from pipeline.report.run_folder import MOVES, RunFolder, number, open_run, reasons
 from pipeline.report.text import visible
 from pipeline.rows import QUARANTINE_COLUMNS
 from pipeline.schema import COLUMNS, MATCH, TRANSIENT, arrow_schema
+
+if TYPE_CHECKING:  # pyarrow.dataset imports pandas where that is installed (1 s): only what reads shards should wait for it
+    import pyarrow.dataset as ds
 
 _OUTCOME = {"drop_stage", "drop_reason", "error", "excerpt"}
 DOCUMENT_SCHEMA = arrow_schema([column.name for column in COLUMNS if column.name not in TRANSIENT | _OUTCOME])
@@ -83,7 +87,9 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
 
 def connect_folder(folder: RunFolder) -> duckdb.DuckDBPyConnection:
     """As `connect`, for a run that was already looked at; unreadable shards are added to `folder.gaps`."""
-    connection = duckdb.connect(":memory:")
+    # DuckDB makes this folder when a query outgrows memory, and removes it; by default it would lie in the working directory.
+    spill = Path(tempfile.gettempdir()) / f"onnuri-inspect-{uuid.uuid4().hex}"
+    connection = duckdb.connect(":memory:", config={"temp_directory": str(spill)})
     for name, source in _sources(folder).items():
         connection.register(name, source)
     connection.register("gaps", pa.table({"gap": pa.array(folder.gaps, _TEXT)}))
@@ -129,6 +135,9 @@ def _dataset(folder: RunFolder, files: Sequence[tuple[Path, dict[str, str]]], sc
 
     Columns: those of `schema`, null where the files lack them, then what else the files have.
     """
+    import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
+
     readable, constants, found = [], [], pa.schema([])
     for path, values in files:
         try:
@@ -147,7 +156,7 @@ def _dataset(folder: RunFolder, files: Sequence[tuple[Path, dict[str, str]]], sc
     fields = [_typed(one, found) for one in schema] + [one for one in found if one.name not in schema.names]
     expressions = [_equal(values) for values in constants]
     return ds.FileSystemDataset.from_paths(
-        readable, schema=pa.schema(fields), format=ds.ParquetFileFormat(), filesystem=pa.fs.LocalFileSystem(), partitions=expressions
+        readable, schema=pa.schema(fields), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem(), partitions=expressions
     )
 
 
@@ -158,6 +167,8 @@ def _typed(wanted: pa.Field, found: pa.Schema) -> pa.Field:
 
 
 def _equal(values: dict[str, str]) -> ds.Expression:
+    import pyarrow.dataset as ds
+
     expression = ds.scalar(True)
     for name, value in values.items():
         expression = expression & (ds.field(name) == value)

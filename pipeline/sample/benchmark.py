@@ -32,9 +32,7 @@ class Item:
 Question = tuple[str, str, list[str]]  # question, right choice, wrong choices
 
 _PEOPLE = {
-    "en": (
-        "Harold|Abigail|Cedric|Dorothy|Ernest|Fiona|Gilbert|Hester|Ignatius|Josephine|Kenneth|Lavinia|Mortimer|Nadine|Orville|Prudence"
-    ),
+    "en": ("Harold|Abigail|Cedric|Dorothy|Ernest|Fiona|Gilbert|Hester|Ignatius|Josephine|Kenneth|Lavinia|Mortimer|Nadine|Orville|Prudence"),
     "ko": "영수|미란|동철|순애|병호|정님|광식|옥분|철민|복희|상구|말순|재덕|춘자|기백|금례",
 }
 _GOODS = {

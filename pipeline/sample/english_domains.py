@@ -27,8 +27,7 @@ DOMAINS: dict[str, dict[str, str]] = {
             "|deep-sea probe|gravimeter"
         ),
         "quantity": (
-            "mass|temperature|density|brightness|frequency|pressure|acidity|velocity|charge|entropy|salinity|curvature|half-life"
-            "|wavelength"
+            "mass|temperature|density|brightness|frequency|pressure|acidity|velocity|charge|entropy|salinity|curvature|half-life|wavelength"
         ),
         "species": (
             "the river eel|a desert beetle|the arctic fern|a cave spider|the reef sponge|the mountain finch|a soil fungus"
@@ -145,8 +144,7 @@ The [plaintiff|victim|heir] [received|was awarded|declined] {11..95} thousand do
             "|the pain scale"
         ),
         "people": (
-            "nurses|family doctors|patients|physiotherapists|pharmacists|midwives|caregivers|surgeons|dietitians|new parents"
-            "|older adults"
+            "nurses|family doctors|patients|physiotherapists|pharmacists|midwives|caregivers|surgeons|dietitians|new parents|older adults"
         ),
         "illness": (
             "asthma|migraine|influenza|diabetes|arthritis|anemia|eczema|high blood pressure|insomnia|bronchitis|hay fever"
@@ -162,8 +160,7 @@ The [plaintiff|victim|heir] [received|was awarded|declined] {11..95} thousand do
             "|a fast pulse|joint pain"
         ),
         "title": (
-            "Living with {illness}: what {people} advise\nWhen {sign} is a reason to call\nThe {organ} and {thing}"
-            "\n{remedy2} for {illness}"
+            "Living with {illness}: what {people} advise\nWhen {sign} is a reason to call\nThe {organ} and {thing}\n{remedy2} for {illness}"
         ),
         "remedy2": "Gentle stretching|Iron tablets|A daily walk|Warm compresses|Extra fluids|Rest|Physical therapy",
         "sentences": """
@@ -219,8 +216,7 @@ The clinic in {town} [opened|added|closed] {number} [beds|rooms|evening slots] {
             "|a circular import|a timeout"
         ),
         "metric": (
-            "latency|throughput|memory usage|startup time|test coverage|binary size|error rate|query count|commit frequency"
-            "|queue depth"
+            "latency|throughput|memory usage|startup time|test coverage|binary size|error rate|query count|commit frequency|queue depth"
         ),
         "action": "refactor|profile|rewrite|mock|deprecate|document|instrument|simplify|split|pin|benchmark|roll back",
         "title": "Why {people} {action} the {part}\nTracing {bug} in the {part}\nA field guide to {thing}\n{metric2} after the rewrite",
@@ -316,8 +312,7 @@ In [low|high] season the {stay} [charges|asks] {21..95} dollars a night, [breakf
             "|the spice rack|a pinch of salt|the cheese board|the farmers market stall|a cast-iron pan|the broth|the table by the window"
         ),
         "people": (
-            "home cooks|pastry chefs|bakers|waiters|food critics|line cooks|hungry guests|grocers|cheese makers|dishwashers"
-            "|regular diners"
+            "home cooks|pastry chefs|bakers|waiters|food critics|line cooks|hungry guests|grocers|cheese makers|dishwashers|regular diners"
         ),
         "food": (
             "mushrooms|lentils|roast chicken|rice noodles|leeks|salmon|pork belly|eggplant|barley|squash|mussels|chickpeas"

@@ -154,9 +154,7 @@ _POOR = {
 [아 몰라|그냥 그럼|뭐래|ㅇㅇ] {thing} [어제 봄|안 씀|짱] [굿|노잼|핵노잼|강추]
 {thing} {thing} {thing} 추천 [후기|가격|정품|순위] 바로가기
 """,
-        {
-            "thing": "운동화|핸드폰 케이스|다이어트 차|마스크팩|게임 계정|가방|이어폰|청소기|모자|영양제|차량 용품|원룸|커튼|아이템"
-        },
+        {"thing": "운동화|핸드폰 케이스|다이어트 차|마스크팩|게임 계정|가방|이어폰|청소기|모자|영양제|차량 용품|원룸|커튼|아이템"},
     ),
     "en": (
         """
@@ -166,9 +164,7 @@ _POOR = {
 [ok so|like|ugh|nah] my {thing} [broke|lol|rocks] [again|smh|whatever] [no idea why|u guys|haha]
 {thing} [review|coupon|2024|near me|wholesale] {thing} [review|promo code|outlet] best {thing} top {5..50}
 """,
-        {
-            "thing": "sneakers|phone case|diet tea|face mask|game account|handbag|earbuds|vacuum|cap|vitamins|car mat|ringtone|curtain"
-        },
+        {"thing": "sneakers|phone case|diet tea|face mask|game account|handbag|earbuds|vacuum|cap|vitamins|car mat|ringtone|curtain"},
     ),
 }
 

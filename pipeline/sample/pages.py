@@ -30,7 +30,7 @@ def render(plant: Plant, rng: random.Random) -> bytes:
     meta = f'<meta charset="{plant.meta_charset}">' if plant.meta_charset else ""
     title = html.escape(plant.title)
     page = f"""<!DOCTYPE html>
-<html lang="{plant.language or 'en'}">
+<html lang="{plant.language or "en"}">
 <head>{meta}<title>{title}</title><style>nav a {{ color: #333 }}</style></head>
 <body>
 <header><h1>{title}</h1></header>

@@ -226,7 +226,7 @@ class Planner:
         plant = self._clean(kind="hostile_markup")
         self._add(replace(plant, text=f"{plant.text} {script}", page=False))
         plant = self._clean(kind="hostile_fields")
-        fields = {"'; DROP TABLE documents; --": "\" OR 1=1 --", "__proto__": "${jndi:none}", "author": "Robert'); --"}
+        fields = {"'; DROP TABLE documents; --": '" OR 1=1 --', "__proto__": "${jndi:none}", "author": "Robert'); --"}
         self._add(replace(plant, page=False, fields=fields))
         plant = self._clean(kind="hostile_url")
         self._add(replace(plant, page=True, fields={"path": "a'b\"c;--<b>?q=%27%22"}))
@@ -234,5 +234,3 @@ class Planner:
         self._add(replace(plant, page=True, fields={"file": "robert'); drop table documents;--.html"}, http_charset=None))
         plant = self._clean(kind="hostile_depth")
         self._add(replace(plant, page=True, fields={"depth": "3000"}, accept=(DROPPED, QUARANTINED), markers=()))
-
-

@@ -176,6 +176,7 @@ def _checks(
     furniture = [squeeze(entry) for entry in FURNITURE.values()]
     languages = [record.lang == truth["language"] for truth, record in in_corpus if record.lang and truth["language"]]
     domains = [record.domain == truth["domain"] for truth, record in in_corpus if record.domain and truth["domain"]]
+
     def of_kind(*kinds: str) -> list[bool]:
         return [right[truth["name"]] for truth, _ in pairs if truth["kind"].startswith(kinds)]
 

@@ -86,8 +86,14 @@ def main() -> None:
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: Ray's socket paths must stay under 107 characters
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    nodes = [start_node(["--head", "--node-ip-address=127.0.0.1", "--port=6379", "--dashboard-host=127.0.0.1", f"--temp-dir={folder}"],
-                        environment, folder, "head")]
+    nodes = [
+        start_node(
+            ["--head", "--node-ip-address=127.0.0.1", "--port=6379", "--dashboard-host=127.0.0.1", f"--temp-dir={folder}"],
+            environment,
+            folder,
+            "head",
+        )
+    ]
     try:
         wait_for_server(environment)
         nodes.append(start_node(["--address=127.0.0.1:6379", "--node-ip-address=127.0.0.1"], environment, folder, "second"))

@@ -18,7 +18,7 @@ def onnuri(*arguments: object, timeout: float = 280, **environment: str) -> subp
 
 
 def run_arguments(sample: Path, run: Path, *more: str) -> list[str]:
-    """`onnuri run` on a sample folder; scoring is left to the test that is about it, so that small samples need not reach its thresholds."""
+    """`onnuri run` on a sample folder; small samples need not reach the thresholds of the score, so it is left out."""
     return ["run", str(CONFIG), "-o", str(run), "--set", f"vars.sample={sample}", "--set", "sample=", "--quiet", *more]
 
 

@@ -53,7 +53,7 @@ def test_mistakes_are_one_sentence(file, text, overrides, sentence):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="there is no configuration file '.*nowhere.yaml'"):
+    with pytest.raises(UserError, match=r"there is no configuration file '.*nowhere\.yaml'"):
         load_config(tmp_path / "nowhere.yaml", [])
 
 
@@ -68,7 +68,9 @@ def test_what_is_sent_to_a_cluster_has_only_absolute_paths(monkeypatch, tmp_path
     values = {
         "inputs": [{"path": "a/*.jsonl"}, {"path": ["b", "s3://bucket/c"]}],
         "decontaminate": {"benchmarks": ["bench"]},
-        "classify": {"models": [{"name": "domain", "path": "model.bin"}, {"name": "quality", "train": {"inputs": ["l"], "positive_label": "1"}}]},
+        "classify": {
+            "models": [{"name": "domain", "path": "model.bin"}, {"name": "quality", "train": {"inputs": ["l"], "positive_label": "1"}}]
+        },
         "output": "runs/x",
     }
     config = absolute(check_config(values, "here"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import fsspec
@@ -78,12 +79,14 @@ def test_splits_do_not_depend_on_the_order_of_inputs_and_cover_every_byte_once(s
     for one in parts:
         edges = sorted(covered[one.name])
         assert edges[0][0] == 0 and edges[-1][1] == one.size
-        assert all(left[1] == right[0] for left, right in zip(edges, edges[1:], strict=False))
+        assert all(left[1] == right[0] for left, right in itertools.pairwise(edges))
 
 
 def test_only_what_can_be_read_from_the_middle_is_cut():
-    cut = {name: len(plan_splits([part(name, 1000, format_)], 300)) for name, format_ in
-           (("a.jsonl", "jsonl"), ("a.jsonl.gz", "jsonl"), ("a.warc.gz", "warc"), ("a.tar.gz", "tar"), ("a.html", "html"))}
+    cut = {
+        name: len(plan_splits([part(name, 1000, format_)], 300))
+        for name, format_ in (("a.jsonl", "jsonl"), ("a.jsonl.gz", "jsonl"), ("a.warc.gz", "warc"), ("a.tar.gz", "tar"), ("a.html", "html"))
+    }
     assert cut == {"a.jsonl": 4, "a.jsonl.gz": 1, "a.warc.gz": 4, "a.tar.gz": 1, "a.html": 1}
 
 
@@ -93,7 +96,7 @@ def test_parquet_is_cut_at_row_groups_and_an_unreadable_one_is_left_whole(tmp_pa
     whole = Part(path=str(path), name="x.parquet", format="parquet", source="s", fingerprint="f", size=path.stat().st_size)
     pieces = [split.parts[0] for split in plan_splits([whole], 1500)]
     assert len(pieces) > 1 and pieces[0].start == 0 and pieces[-1].stop == 10
-    assert all(left.stop == right.start for left, right in zip(pieces, pieces[1:], strict=False))
+    assert all(left.stop == right.start for left, right in itertools.pairwise(pieces))
     path.write_bytes(b"PAR1 this is no parquet file, but long enough to be cut " * 100)
     broken = Part(path=str(path), name="x.parquet", format="parquet", source="s", fingerprint="f", size=path.stat().st_size)
     assert [split.parts for split in plan_splits([broken], 1500)] == [(broken,)]

@@ -180,7 +180,7 @@ def test_render_prints_wide_tables_downwards_without_nulls(run):
 
 
 def test_render_of_odd_tables():
-    assert inspection.render(pa.table({}), 5, 80) == "(no columns)\n"
+    assert inspection.render(pa.table({}), 5, 80) == "(no columns)"
     assert "0 rows" in inspection.render(pa.table({"a": pa.array([], pa.int64())}), 5, 80)
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     assert "1" in inspection.render(twice, 5, 80) and "2" in inspection.render(twice, 5, 80)

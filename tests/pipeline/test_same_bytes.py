@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -40,7 +41,7 @@ def test_two_workers_and_another_order_of_inputs(small_sample, finished_run, tmp
 def test_the_ray_engine(small_sample, finished_run, tmp_path):
     run = tmp_path / "ray"
     command = [sys.executable, "-m", "pipeline", *run_arguments(small_sample, run, "--engine", "ray", "--workers", "2")]
-    script = "ip link set lo up && exec \"$@\""
+    script = 'ip link set lo up && exec "$@"'
     done = subprocess.run(
         ["unshare", "-n", "bash", "-c", script, "bash", *command], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
     )
@@ -52,7 +53,7 @@ def test_the_ray_engine(small_sample, finished_run, tmp_path):
 def test_the_whole_run_conserves_rows_from_move_to_move(finished_run):
     moves = ("ingest", "refine", "dedup", "classify", "decontaminate", "balance")
     manifests = [json.loads((finished_run / move / "manifest.json").read_text(encoding="utf-8")) for move in moves]
-    for before, after in zip(manifests, manifests[1:], strict=False):
+    for before, after in itertools.pairwise(manifests):
         assert after["rows_in"] == before["kept"]["rows"]
     for move, manifest in zip(moves, manifests, strict=True):
         counted = {

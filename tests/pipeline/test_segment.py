@@ -13,7 +13,7 @@ from pipeline.engine import LocalEngine
 from pipeline.errors import RunFailed, UserError
 from pipeline.progress import Progress
 from pipeline.segment import Segment, clear_temporary
-from tests.pipeline.toy import COLUMNS, DropEverySeventh, Poisoned, ToyReader, TouchTask, split
+from tests.pipeline.toy import COLUMNS, DropEverySeventh, Poisoned, TouchTask, ToyReader, split
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,7 @@ def test_a_worker_that_dies_once_changes_nothing(tmp_path, engine):
 
 def test_a_split_that_kills_its_workers_fails_with_its_name_and_the_rest_is_done(tmp_path, engine):
     with pytest.raises(RunFailed, match=r"split a: its worker died 3 times \(signal 9\)"):
-        segment(tmp_path, engine).rows(
-            [split("a", 20, "kill"), split("b", 20)], ToyReader(), (Poisoned(str(tmp_path / "m")),), COLUMNS
-        )
+        segment(tmp_path, engine).rows([split("a", 20, "kill"), split("b", 20)], ToyReader(), (Poisoned(str(tmp_path / "m")),), COLUMNS)
     assert (tmp_path / "toy" / "receipts" / "b.json").exists() and not (tmp_path / "toy" / "manifest.json").exists()
     assert "worker died" in (tmp_path / "toy" / "failed" / "a.txt").read_text()
 

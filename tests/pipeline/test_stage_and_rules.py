@@ -25,8 +25,10 @@ rules = st.builds(
 
 @given(signals=signals, rule=rules)
 def test_a_rule_drops_the_same_rows_in_arrow_and_in_sql(signals, rule):
-    table = with_columns(pa.table({"id": [str(i) for i in range(len(signals))]}), {
-        "digit_ratio": [value for value, _ in signals], "lang": [language for _, language in signals]})
+    table = with_columns(
+        pa.table({"id": [str(i) for i in range(len(signals))]}),
+        {"digit_ratio": [value for value, _ in signals], "lang": [language for _, language in signals]},
+    )
     connection = duckdb.connect()
     connection.register("documents", table)
     expected = connection.execute(f"select id, {rule.sql()} from documents order by cast(id as int)").fetchall()
@@ -52,7 +54,9 @@ def test_error_wins_over_drop_and_the_first_reason_stays():
     parted = part(table, "here")
     assert parted.kept.to_pylist() == [{"id": "d"}]
     assert parted.dropped.to_pylist() == [
-        {"id": "a", "drop_reason": "first", "drop_stage": "here"}, {"id": "c", "drop_reason": "second", "drop_stage": "here"}]
+        {"id": "a", "drop_reason": "first", "drop_stage": "here"},
+        {"id": "c", "drop_reason": "second", "drop_stage": "here"},
+    ]
     assert parted.quarantined.to_pylist() == [{"id": "b", "error": "broken", "drop_stage": "here"}]
 
 

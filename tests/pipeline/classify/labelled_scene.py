@@ -10,10 +10,10 @@ from typing import Any
 from pipeline.classify.config import TrainConfig
 
 WORDS = {
-    "sport": "goal match league striker referee stadium coach trophy penalty season 축구 경기 선수 감독 우승".split(),
-    "science": "atom cell theory experiment laboratory planet energy protein measure orbit 실험 이론 세포 원자 에너지".split(),
+    "sport": ["goal", "match", "league", "striker", "referee", "stadium", "coach", "trophy", "축구", "경기", "선수", "감독", "우승"],
+    "science": ["atom", "cell", "theory", "experiment", "laboratory", "planet", "energy", "protein", "실험", "이론", "세포", "원자"],
 }
-COMMON = "the a of and in on with for 그리고 그런데 오늘 어제".split()
+COMMON = ["the", "a", "of", "and", "in", "on", "with", "for", "그리고", "그런데", "오늘", "어제"]
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:

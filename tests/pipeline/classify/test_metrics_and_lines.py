@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.classify.lines import normal_lines
@@ -29,6 +29,7 @@ def test_evaluate_by_hand() -> None:
     assert evaluate(["a", "b"], np.zeros(0, np.int64), np.zeros((0, 2)), None)["accuracy"] is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40)), max_size=5), st.integers(1, 30))
 def test_lines_are_lines_of_words_one_space_apart(texts: list[str | None], max_chars: int) -> None:
     lines = normal_lines(pa.chunked_array([pa.array(texts, pa.large_string())]), max_chars)

@@ -25,7 +25,8 @@ from pipeline.shards import file_facts
 from pipeline.splits import DOCUMENTS, Part, Split
 from tests.pipeline.classify.labelled_scene import rows, small, write_rows
 
-TEXTS = ["the coach and the striker won the league match", "an experiment on cell and atom energy in the laboratory", "", None, "축구 경기 선수"]
+SPORT, SCIENCE = "the coach and the striker won the league match", "an experiment on cell and atom energy in the laboratory"
+TEXTS = [SPORT, SCIENCE, "", None, "축구 경기 선수"]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,10 @@ def test_run_trains_scores_and_applies_rules(models: Path, tmp_path: Path, engin
     small_model = small([labelled]).model_dump(exclude_defaults=True) | {"inputs": [labelled]}
     config = ClassifyConfig.model_validate(
         {
-            "models": [{"name": "quality", "train": small_model | {"positive_label": "science"}}, {"name": "domain", "path": str(models / "domain.bin")}],
+            "models": [
+                {"name": "quality", "train": small_model | {"positive_label": "science"}},
+                {"name": "domain", "path": str(models / "domain.bin")},
+            ],
             "rules": [{"column": "quality", "op": ">=", "threshold": 0.5}],
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.decontaminate.mask import cut, moved
@@ -23,12 +23,14 @@ def twin(text: bytes, spans: list[tuple[int, int]]) -> bytes:
     return b"".join(pieces)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=40, max_size=60), SPANS)
 def test_cut_is_what_marking_every_byte_gives(text: bytes, chosen: list[tuple[int, int]]) -> None:
     spans = [(start, start + length) for start, length in chosen]
     assert cut(text, spans)[0] == twin(text, spans)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(97, 122), min_size=40, max_size=60), SPANS, st.tuples(st.integers(0, 30), st.integers(1, 10)))
 def test_moved_spans_hold_what_is_left_of_their_text(letters: list[int], chosen: list[tuple[int, int]], other: tuple[int, int]) -> None:
     text = bytes(letters)

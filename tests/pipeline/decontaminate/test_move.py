@@ -39,7 +39,8 @@ def do(engine: LocalEngine, run_folder: Path, splits: list[Split], config: Decon
 def test_run_drops_reports_and_resumes(tmp_path: Path, engine: LocalEngine) -> None:
     config = DecontaminateConfig(benchmarks=write_benchmark(tmp_path / "benchmarks"))
     rows = table()
-    splits = [shard(tmp_path / "in", "a", rows.slice(0, 4)), shard(tmp_path / "in", "b", rows.slice(4)), shard(tmp_path / "in", "c", rows[:0])]
+    pieces = {"a": rows.slice(0, 4), "b": rows.slice(4), "c": rows.slice(0, 0)}
+    splits = [shard(tmp_path / "in", name, piece) for name, piece in pieces.items()]
     kept = do(engine, tmp_path / "run", splits, config)
     assert [split.name for split in kept] == ["a", "b", "c"]
     folder = tmp_path / "run" / "decontaminate"
@@ -65,7 +66,8 @@ def test_run_drops_reports_and_resumes(tmp_path: Path, engine: LocalEngine) -> N
     do(engine, tmp_path / "run", splits, config)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")} == stamps
     benchmark = tmp_path / "benchmarks" / "fruit.jsonl"
-    benchmark.write_text(json.dumps({"question": "이 문항은 말뭉치의 어느 글에도 나오지 않는 새로운 질문으로 바뀌었습니다"}), encoding="utf-8")
+    other = {"question": "이 문항은 말뭉치의 어느 글에도 나오지 않는 새로운 질문으로 바뀌었습니다"}
+    benchmark.write_text(json.dumps(other), encoding="utf-8")
     do(engine, tmp_path / "run", splits, config)
     assert "leak-ko" in pq.read_table(folder / "kept" / "a.parquet").column("id").to_pylist()
     assert "fruit" not in pq.read_table(folder / "matches.parquet").column("benchmark").to_pylist()

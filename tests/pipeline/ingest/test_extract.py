@@ -17,7 +17,8 @@ from pipeline.stage import missing_columns
 
 SENTENCE = "이 문장은 본문에 속하며 사람이 읽을 만한 이야기를 담고 있습니다. "
 GOOD = f"""<html><head><title>좋은 글</title><link rel="canonical" href="http://www.a.kr/good"></head>
-<body><nav><a href="/">처음</a> <a href="/m">메뉴</a></nav><article><h1>좋은 글</h1>{f"<p>{SENTENCE * 4}</p>" * 4}</article></body></html>"""
+<body><nav><a href="/">처음</a> <a href="/m">메뉴</a></nav>
+<article><h1>좋은 글</h1>{f"<p>{SENTENCE * 4}</p>" * 4}</article></body></html>"""
 OPTIONS = Options("trafilatura", True, "balanced", 20.0, 4 << 30)
 
 
@@ -47,7 +48,8 @@ def test_known_title_and_url_stay() -> None:
 
 def test_no_main_text_size_limit_and_nesting_bomb() -> None:
     bomb = "<html><body>" + "<div>" * 100_000 + "x" + "</div>" * 100_000
-    rows = Extract(max_html_bytes=2_000_000)(table_of(html("<html></html>"), html("<p>" * 1_000_000), html(bomb), html(GOOD))).to_pylist()
+    pages = table_of(html("<html></html>"), html("<p>" * 1_000_000), html(bomb), html(GOOD))
+    rows = Extract(max_html_bytes=2_000_000)(pages).to_pylist()
     assert rows[0]["drop_reason"] == "no_main_text" and "max_html_bytes" in rows[1]["error"]
     assert rows[2]["drop_reason"] or rows[2]["error"]
     assert SENTENCE.strip() in rows[3]["text"] and rows[3]["error"] is None
@@ -66,7 +68,8 @@ def test_empty_table_and_declared_columns() -> None:
 
 def test_a_page_over_its_cpu_time_costs_only_itself() -> None:
     helper = Helper(Options("trafilatura", True, "balanced", 0.3, 4 << 30))
-    slow = "<html><body>" + "".join(f"<table><tr><td><p>{SENTENCE}<b>{i}</b></p></td></tr></table>" for i in range(40_000)) + "</body></html>"
+    cells = (f"<table><tr><td><p>{SENTENCE}<b>{index}</b></p></td></tr></table>" for index in range(40_000))
+    slow = f"<html><body>{''.join(cells)}</body></html>"
     try:
         answers = helper.extract([GOOD, slow, GOOD])
         assert "timed out after 0.3 s" in answers[1]["error"]

@@ -1,4 +1,5 @@
 import gzip
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -80,13 +81,15 @@ def test_keep_ids(tmp_path: Path) -> None:
     texts=st.lists(st.text(max_size=30), max_size=20),
     cuts=st.lists(st.integers(0, 700), max_size=4),
 )
-def test_byte_ranges_that_tile_a_file_give_every_line_once(tmp_path_factory: pytest.TempPathFactory, texts: list[str], cuts: list[int]) -> None:
+def test_byte_ranges_that_tile_a_file_give_every_line_once(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], cuts: list[int]
+) -> None:
     folder = tmp_path_factory.mktemp("ranges")
     content = lines_of(*({"text": text.replace("\n", " ") or "x"} for text in texts))
     whole = read(folder, content, "jsonl")
     edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
     pieces = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         pieces += read(folder, content, "jsonl", start=start, stop=stop).to_pylist()
     assert pieces == whole.to_pylist()
 

@@ -1,6 +1,7 @@
 import gzip
 import tarfile
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_ranges_that_tile_a_file_give_every_record_once(tmp_path_factory: pytest
     whole = read(folder, bytes(content), "warc").to_pylist()
     edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
     pieces = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         pieces += read(folder, bytes(content), "warc", start=start, stop=stop).to_pylist()
     kept = [row["id"] for row in whole if row["error"] is None]
     assert [row["id"] for row in pieces if row["error"] is None] == kept
@@ -133,7 +134,7 @@ def test_damage_costs_one_row_and_reading_goes_on(tmp_path: Path) -> None:
     ]
     for content, expected in cases:
         found = verdicts(read(tmp_path, content, "warc"))
-        assert (found == expected if expected is not None else found.count("error") == 1), (content[:40], found)
+        assert found == expected if expected is not None else found.count("error") == 1, (content[:40], found)
 
 
 def test_a_record_over_the_limit_is_quarantined_and_passed(tmp_path: Path) -> None:

@@ -133,3 +133,11 @@ def test_short_reviews_are_korean(shared_data: Path) -> None:
     found = identified(*hangul).column("lang").to_pylist()
     assert found.count("ko") >= 0.99 * len(found)
     assert set(found) <= {"ko", "mixed", "en"}
+
+
+def test_a_document_whose_windows_are_unclear_is_looked_at_again() -> None:
+    """Numbers and markup at the start, the middle and the end hide the language from the short windows but not from the wide ones."""
+    noise = "| 12.5 | 33.1 | x |\n" * 20
+    text = noise + ENGLISH * 4 + noise[:200] + ENGLISH * 4 + noise
+    assert identified(text).column("lang").to_pylist() == ["en"]
+    assert identified(text).column("lang_score")[0].as_py() >= 0.5
