@@ -36,13 +36,15 @@ class RunConfig(Settings):
     """A whole run, from crawl files to corpus shards."""
 
     vars: dict[str, str] = Field({}, description="Values for ${name} anywhere in this file; set one with --set vars.name=value.")
-    output: str = Field("", description="The run directory; -o on the command line comes first.")
+    output: str | None = Field(None, description="The run directory; -o on the command line comes first.")
     seed: int = Field(7, ge=0, description="Seed of everything that is sampled or hashed, wherever a move sets no seed of its own.")
     split_bytes: int = Field(
         32 << 20, ge=1 << 10, description="Aimed size of one unit of work in bytes on disk: large files are cut, small ones packed."
     )
     inputs: list[InputConfig] = Field(min_length=1, description="What to read: one entry per source.")
-    sample: str = Field("", description="Folder of a synthetic sample: it is written first, and the run ends by scoring itself against it.")
+    sample: str | None = Field(
+        None, description="Folder of a synthetic sample: it is written first, and the run ends by scoring itself against it."
+    )
     ingest: IngestConfig = Field(IngestConfig(), description="Bytes to documents: reading, decoding, main-text extraction.")
     refine: RefineConfig = Field(RefineConfig(), description="Cleaning document by document: repair, language, signals, rules, PII.")
     dedup: DedupConfig | None = Field(DedupConfig(), description="Exact and near duplicates; null leaves the move out.")
