@@ -42,7 +42,8 @@ def submit_run(
     if not wait:
         return {"job": job, "run": run, "status": "SUBMITTED", "message": ""}
     asyncio.run(_follow(client, job, echo))
-    return {"job": job, "run": run, "status": client.get_job_status(job).value, "message": client.get_job_info(job).message or ""}
+    message = (client.get_job_info(job).message or "").split("\n")[0]
+    return {"job": job, "run": run, "status": client.get_job_status(job).value, "message": message}
 
 
 def _client(address: str) -> Any:

@@ -75,7 +75,7 @@ def busy_workers(root: int) -> list[int]:
             title = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if title.startswith("ray::") and "IDLE" not in title and "Actor" not in title:
+        if title.startswith("ray::") and "_run_row" in title:
             busy.append(process)
     return busy
 
