@@ -115,6 +115,8 @@ def _describe(path: str, name: str) -> File:
         stamp = str(os.stat(path).st_mtime_ns) if not is_url(path) else ""
     except OSError as error:
         raise UserError(f"can't read '{path}': {error.strerror or error}; check that it exists and may be read") from error
+    except ValueError as error:  # fsspec's answer where a server can only send a file from its start
+        raise UserError(f"can't read '{path}' in ranges ({error}); download it first, or use a server that supports ranges") from error
     fingerprint = xxhash.xxh3_64_hexdigest(b"\0".join([str(size).encode(), stamp.encode(), head, tail]))
     return File(path=path, name=name, size=size, fingerprint=fingerprint)
 

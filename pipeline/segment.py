@@ -6,6 +6,7 @@ are made in `RUN/.tmp` and renamed: a reader of the run never sees half a file, 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -223,6 +224,13 @@ def task_fingerprint(task: Any) -> str:
 
 
 def _content(path: str) -> str:
+    facts = os.stat(path)
+    return _content_of(path, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _content_of(path: str, size: int, changed_ns: int) -> str:
+    """Hash of a file that several tasks of a step read; size and time of change tell one version from the next."""
     return str(file_facts(Path(path))["xxh3"])
 
 

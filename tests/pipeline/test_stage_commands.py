@@ -1,0 +1,100 @@
+"""Every move as a command of its own, on the platform's shards and on a user's own JSONL and Parquet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import yaml
+
+from tests.pipeline.runs import ROOT, onnuri
+
+
+def rows(out: Path, kind: str, *columns: str) -> list[dict[str, object]]:
+    folder = out / kind
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return []
+    return ds.dataset(folder).to_table(columns=list(columns) or None).to_pylist()
+
+
+def accounted(out: Path, expected: int) -> None:
+    """kept + dropped + quarantined is what came in, and the output has the form that all stage commands share."""
+    assert sum(len(rows(out, kind)) for kind in ("kept", "dropped", "quarantine")) == expected
+    assert (out / "manifest.json").exists() and any((out / "receipts").iterdir())
+
+
+def test_ingest_then_refine_by_hand_is_what_the_run_does(small_sample, finished_run, tmp_path):
+    source = small_sample / "parquet"
+    done = onnuri("ingest", source, "-o", tmp_path / "i", "--workers", 1, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    accounted(tmp_path / "i", manifest["rows_in"])
+    done = onnuri("refine", tmp_path / "i" / "kept", "-o", tmp_path / "r", "--workers", 1, "--quiet")
+    assert done.returncode == 0 and "refine" in done.stdout, done.stderr
+    accounted(tmp_path / "r", len(rows(tmp_path / "i", "kept")))
+    ours = {row["source_id"]: row["text"] for row in rows(tmp_path / "r", "kept", "source_id", "text")}
+    run = {
+        row["source_id"]: row["text"]
+        for row in rows(finished_run / "refine", "kept", "source_id", "text", "source")
+        if row["source"] == "parquet"
+    }
+    assert ours == run and len(ours) > 20
+
+
+def test_dedup_keeps_the_users_ids_and_quarantines_repeated_ones(tmp_path):
+    text = "one line of text that is long enough to be compared with others, number {} of them, and then some more"
+    records = [{"key": f"k{number}", "body": text.format(number) * 3} for number in range(5)]
+    records += [{"key": "k5", "body": records[0]["body"]}, {"key": "k1", "body": "the same key again, but another text altogether"}]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    done = onnuri("dedup", path, "-o", tmp_path / "out", "--text-column", "body", "--id-column", "key", "--threshold", 0.95, "--quiet")
+    assert done.returncode == 0, done.stderr
+    accounted(tmp_path / "out", 7)
+    assert {row["id"] for row in rows(tmp_path / "out", "kept")} | {"k0", "k5"} == {"k0", "k1", "k2", "k3", "k4", "k5"}
+    assert [row["drop_reason"] for row in rows(tmp_path / "out", "dropped")] == ["exact_duplicate"]
+    assert [row["id"] for row in rows(tmp_path / "out", "quarantine")] == ["k1"]
+    clusters = pq.read_table(tmp_path / "out" / "clusters.parquet").to_pylist()
+    assert sorted(row["id"] for row in clusters) == ["k0", "k5"]
+
+
+def test_train_classify_decontaminate_and_balance_one_after_the_other(small_sample, finished_run, tmp_path):
+    model = tmp_path / "domain.bin"
+    done = onnuri("classify", "train", small_sample / "labelled" / "domain.jsonl", "-o", model, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["held_out"] and model.with_suffix(".json").exists()
+    shards = finished_run / "dedup" / "kept"
+    done = onnuri("classify", shards, "--model", f"domain={model}", "-o", tmp_path / "c", "--quiet")
+    assert done.returncode == 0, done.stderr
+    accounted(tmp_path / "c", len(rows(finished_run / "dedup", "kept", "id")))
+    done = onnuri("decontaminate", tmp_path / "c" / "kept", "--benchmarks", small_sample / "benchmarks", "-o", tmp_path / "d", "--quiet")
+    assert done.returncode == 0, done.stderr
+    dropped = {row["id"] for row in rows(tmp_path / "d", "dropped", "id")}
+    assert dropped and dropped == {row["id"] for row in rows(finished_run / "decontaminate", "dropped", "id")}
+    assert {row["id"] for row in pq.read_table(tmp_path / "d" / "matches.parquet").to_pylist()} >= dropped
+    mix = tmp_path / "mix.yaml"
+    mix.write_text(yaml.safe_dump({"phases": {"general": {"languages": {"ko": 0.5, "en": 0.5}, "tokens": 20_000}}}), encoding="utf-8")
+    done = onnuri("balance", "plan", tmp_path / "d" / "kept", "--mix", mix)
+    assert done.returncode == 0 and "general" in done.stdout, done.stderr
+    done = onnuri("balance", tmp_path / "d" / "kept", "--mix", mix, "-o", tmp_path / "b", "--quiet")
+    assert done.returncode == 0, done.stderr
+    accounted(tmp_path / "b", len(rows(tmp_path / "d", "kept", "id")))
+    corpus = ds.dataset(tmp_path / "b" / "corpus", partitioning="hive", exclude_invalid_files=True).to_table(columns=["lang", "tokens"])
+    tokens: dict[str, int] = {}
+    for row in corpus.to_pylist():
+        tokens[row["lang"]] = tokens.get(row["lang"], 0) + row["tokens"]
+    assert sum(tokens.values()) <= 20_000 and abs(tokens["ko"] - tokens["en"]) < 2_000
+
+
+def test_python_dash_m_pipeline_stage_is_the_same_command(tmp_path):
+    pq.write_table(pa.table({"id": ["a"], "text": ["x y z"]}), tmp_path / "t.parquet")
+    for move in ("ingest", "refine", "dedup", "classify", "decontaminate", "balance"):
+        shown = subprocess.run([sys.executable, "-m", f"pipeline.{move}", "-h"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert f"onnuri {move}" in shown.stdout
+    command = [sys.executable, "-m", "pipeline.dedup", str(tmp_path / "t.parquet"), "-o", str(tmp_path / "out"), "--quiet"]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    accounted(tmp_path / "out", 1)
