@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pipeline.errors import RunFailed, UserError
-from pipeline.measure import Meter, die_with_parent
+from pipeline.measure import Meter, die_with_parent, release_memory
 
 ATTEMPTS = 3
 """Times a task is tried when its worker dies (killed, out of memory): once may be chance, three times is the task."""
@@ -81,7 +81,7 @@ def run_task(task: Task) -> Outcome:
         sentence = f"split {task.name} failed with {type(error).__name__}: {error}; this is a bug, please report it with the trace"
         return Outcome(task.name, None, sentence, trace=traceback.format_exc())
     facts = meter.facts()
-    pa.default_memory_pool().release_unused()  # a worker lives through many tasks: give back what this one needed
+    release_memory()
     return Outcome(task.name, result | facts)
 
 
@@ -248,10 +248,10 @@ class RayEngine:
             return
         import ray
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # after ray.data is imported, which sets levels of its own
         rows = [{"task": pickle.dumps(task)} for task in tasks]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_run_row, num_cpus=1)
         for row in dataset.iter_rows():

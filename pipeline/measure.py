@@ -10,6 +10,8 @@ import socket
 import time
 from typing import Any
 
+import pyarrow as pa
+
 
 class Meter:
     """Starts measuring when made; `facts` gives seconds, CPU seconds and peak resident memory since then (Linux)."""
@@ -71,6 +73,14 @@ def peak_memory_bytes() -> int:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in marks)
     return total or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def release_memory() -> None:
+    """Give what a task no longer needs back to the system: a worker lives through many tasks, and its next one has other sizes."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
 
 
 def die_with_parent(parent: int) -> None:

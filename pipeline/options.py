@@ -26,7 +26,8 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster to use with --eng
 Workers = Annotated[int | None, typer.Option(min=1, help="Workers; without it, one per processor core.", show_default=False)]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many records of each split: a quick look.", show_default=False)]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a configuration key: --set key.key=value. Repeatable.", show_default=False)
+    list[str] | None,
+    typer.Option("--set", help="Override a key of docs/configuration.md: --set key=value. Repeatable.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress output.")]

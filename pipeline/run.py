@@ -155,8 +155,8 @@ def run_job(config: RunConfig, run: Path, options: Options, progress: Progress) 
 
     Raises UserError (input, configuration) or RunFailed; what is finished stays, and the next call goes on from there.
     """
-    plan = plan_run(config)
     started = time.time()
+    plan = plan_run(config)
     facts: dict[str, Any] = {
         "version": __version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),

@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from pipeline import options as opt
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
+    from pipeline.alone import Inputs
     from pipeline.run import Options
 
 
@@ -121,16 +123,12 @@ def dedup(
     quiet: opt.Quiet = False,
 ) -> None:
     """Keep one document of every group of exact and near duplicates; OUT/clusters.parquet says which went with which."""
-    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.alone import Inputs, settings_from
     from pipeline.dedup import move
     from pipeline.dedup.config import DedupConfig
-    from pipeline.progress import Progress
 
     config = settings_from(DedupConfig, {"threshold": threshold}, overrides or [], "dedup")
-    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
-    work = _move(move, splits, config, available)
-    manifest = run_alone("dedup", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
-    _finish(output, manifest, as_json)
+    _run_move("dedup", move.run, config, Inputs(inputs, text_column, id_column), output, _options(engine, address, workers), quiet, as_json)
 
 
 def decontaminate(
@@ -148,17 +146,14 @@ def decontaminate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Find benchmark text in documents and keep it out; OUT/matches.parquet is the evidence."""
-    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.alone import Inputs, settings_from
     from pipeline.decontaminate import move
     from pipeline.decontaminate.config import DecontaminateConfig
-    from pipeline.progress import Progress
 
     config = settings_from(DecontaminateConfig, {"benchmarks": benchmarks, "action": action}, overrides or [], "decontaminate")
     move.check(config)
-    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
-    work = _move(move, splits, config, available)
-    manifest = run_alone("decontaminate", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
-    _finish(output, manifest, as_json)
+    options = _options(engine, address, workers)
+    _run_move("decontaminate", move.run, config, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
 
 
 classify_app = typer.Typer(
@@ -183,10 +178,9 @@ def classify_apply(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write domain, domain_score and quality for every document (the word `apply` may be left out)."""
-    from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
+    from pipeline.alone import Inputs, settings_from
     from pipeline.classify import move
     from pipeline.classify.config import ClassifyConfig
-    from pipeline.progress import Progress
 
     models = []
     for entry in model:
@@ -196,10 +190,8 @@ def classify_apply(
         models.append({"name": name, "path": path})
     config = settings_from(ClassifyConfig, {"models": models}, overrides or [], "classify")
     move.check(config)
-    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
-    work = _move(move, splits, config, available)
-    manifest = run_alone("classify", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
-    _finish(output, manifest, as_json)
+    options = _options(engine, address, workers)
+    _run_move("classify", move.run, config, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
 
 
 @classify_app.command("train")
@@ -244,20 +236,16 @@ def balance_apply(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write the chosen documents, and OUT/corpus with one folder per phase and language (the word `apply` may be left out)."""
-    from pipeline.alone import Inputs, plan_documents, run_alone
+    from pipeline.alone import Inputs
     from pipeline.balance import export, move
-    from pipeline.progress import Progress
     from pipeline.segment import Segment
 
-    config = _mix(mix, overrides or [])
-    splits, available = plan_documents(Inputs(inputs))
-
-    def work(segment: Any) -> None:
+    def choose_and_export(segment: Any, splits: Any, config: Any, available: frozenset[str]) -> None:
         kept = move.run(segment, splits, config, available)
         export.export(Segment(output, "corpus", segment.engine, segment.progress, 0.0), kept, config)
 
-    manifest = run_alone("balance", output, config.min_kept_share, _options(engine, address, workers), Progress(quiet), work)
-    _finish(output, manifest, as_json)
+    config = _mix(mix, overrides or [])
+    _run_move("balance", choose_and_export, config, Inputs(inputs), output, _options(engine, address, workers), quiet, as_json)
 
 
 @balance_app.command("plan")
@@ -280,8 +268,17 @@ def _mix(path: Path, overrides: list[str]) -> Any:
     return settings_from(BalanceConfig, read_yaml(path), overrides, f"balance: {path}")
 
 
-def _move(move: Any, splits: Any, config: Any, available: frozenset[str]) -> Any:
-    return lambda segment: move.run(segment, splits, config, available)
+def _run_move(
+    name: str, run: Callable[..., Any], config: Any, inputs: Inputs, output: Path, options: Options, quiet: bool, as_json: bool
+) -> None:
+    """Plan the documents, run one whole-corpus move over them into `output`, and print what came of it."""
+    from pipeline.alone import plan_documents, run_alone
+    from pipeline.progress import Progress
+
+    splits, available = plan_documents(inputs)
+    progress = Progress(quiet)
+    manifest = run_alone(name, output, config.min_kept_share, options, progress, lambda segment: run(segment, splits, config, available))
+    _finish(output, manifest, as_json)
 
 
 def _options(engine: opt.EngineName, address: str | None, workers: int | None, limit: int | None = None) -> Options:

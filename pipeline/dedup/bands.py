@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numba import types
 
-from pipeline.dedup.shingles import mix
+from pipeline.kernels import mix
 
 MISS_WEIGHT = 0.98
 """Weight of missed pairs against needless candidates. A needless one costs a comparison of two sketches, as every edge is verified; a

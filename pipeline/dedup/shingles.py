@@ -14,27 +14,14 @@ import numpy as np
 from numba import types
 
 from decontam.numba_types import read_only, writable
+from pipeline.kernels import mix
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character's contribution is lost modulo 2**64
-_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's 64-bit finaliser
-_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
-_SHIFT = np.uint64(33)
 _ONE = np.uint64(1)
 
 CODEPOINTS = read_only(types.uint32)
 OFFSETS = read_only(types.int64)
 HASHES = writable(types.uint64)
-
-
-@numba.njit(types.uint64(types.uint64), cache=True, nogil=True, inline="always")
-def mix(value: np.uint64) -> np.uint64:
-    """MurmurHash3's finaliser: a bijection of 64-bit integers in which every input bit changes every output bit half of the time."""
-    value ^= value >> _SHIFT
-    value *= _MIX_1
-    value ^= value >> _SHIFT
-    value *= _MIX_2
-    value ^= value >> _SHIFT
-    return value
 
 
 @numba.njit(types.int64(types.uint32), cache=True, nogil=True, inline="always")

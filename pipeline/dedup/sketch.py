@@ -15,7 +15,8 @@ import numpy as np
 from numba import types
 
 from decontam.normalize import Normalized
-from pipeline.dedup.shingles import CODEPOINTS, HASHES, OFFSETS, hash_shingles, mix, powers
+from pipeline.dedup.shingles import CODEPOINTS, HASHES, OFFSETS, hash_shingles, powers
+from pipeline.kernels import mix
 
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _LOW = np.uint64(0xFFFFFFFF)

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numba import types
 
+from pipeline.kernels import mix
 from pipeline.refine.characters import BROKEN, DIGIT, HANGUL, JAMO, LATIN, OTHER_LETTER, SPACE, TERMINAL
 
 # fmt: off
@@ -34,9 +35,6 @@ SHORT_LINE_CHARS = 30
 _HASH_SEED = np.uint64(0x9E3779B97F4A7C15)
 _WORD_PRIME = np.uint64(0x100000001B3)  # the FNV-1a prime for 64 bits
 _GRAM_PRIME = np.uint64(0xD6E8FEB86659FD93)  # odd, hence invertible modulo 2**64: distinct words stay distinct in each place
-_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's 64-bit finaliser
-_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
-_SHIFT = np.uint64(33)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 # Gopher's eight stop words packed big-endian into integers, so that a word of letters compares in one step.
@@ -45,16 +43,6 @@ _STOP_WORDS = np.array([int.from_bytes(word, "big") for word in (b"the", b"be", 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
 _SCRATCH_HASHES, _SCRATCH_COUNTS, _MATRIX = types.uint64[::1], types.int64[::1], types.int64[:, ::1]
-
-
-@numba.njit(types.uint64(types.uint64), cache=True, nogil=True, inline="always")
-def _mix(value: np.uint64) -> np.uint64:
-    value ^= value >> _SHIFT
-    value *= _MIX_1
-    value ^= value >> _SHIFT
-    value *= _MIX_2
-    value ^= value >> _SHIFT
-    return value
 
 
 @numba.njit(types.int64(_SCRATCH_HASHES, types.uint64, types.int64), cache=True, nogil=True, inline="always")
@@ -79,7 +67,7 @@ def _count_duplicate_lines(hashes: np.ndarray, lengths: np.ndarray, lines: int, 
     mask = _table_mask(lines)
     keys[: mask + 1] = _ZERO
     for line in range(lines):
-        key = _mix(hashes[line]) | _ONE
+        key = mix(hashes[line]) | _ONE
         place = _slot(keys, key, mask)
         if keys[place] == key:
             row[DUPLICATE_LINES] += 1
@@ -103,7 +91,7 @@ def _top_gram_chars(prefix: np.ndarray, ends: np.ndarray, words: int, n: int, ke
     keys[: mask + 1] = _ZERO
     best_count, best_length = 1, 0
     for first in range(grams):
-        key = _mix(prefix[first + n] - prefix[first] * power) | _ONE
+        key = mix(prefix[first + n] - prefix[first] * power) | _ONE
         place = _slot(keys, key, mask)
         if keys[place] == key:
             seen[place] += 1
@@ -131,7 +119,7 @@ def _duplicate_gram_chars(prefix: np.ndarray, ends: np.ndarray, words: int, n: i
     chars = 0
     first = 0
     while first + n <= words:
-        key = _mix(prefix[first + n] - prefix[first] * power) | _ONE
+        key = mix(prefix[first + n] - prefix[first] * power) | _ONE
         place = _slot(keys, key, mask)
         if keys[place] == key:
             chars += ends[first + n] - ends[first]
@@ -232,7 +220,7 @@ def count_characters(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray,
                     length = before - word_start_chars
                     word_chars += length
                     if words < room:
-                        word_prefix[words + 1] = word_prefix[words] * _GRAM_PRIME + _mix(word_hash)
+                        word_prefix[words + 1] = word_prefix[words] * _GRAM_PRIME + mix(word_hash)
                         word_ends[words + 1] = word_ends[words] + length
                         row[CHECKED_WORD_CHARS] = before
                     words += 1
