@@ -20,7 +20,7 @@ _NEEDED = {
     "orjson": "JSONL",
     "fsspec": "remote inputs",
     "zstandard": ".zst files",
-    "fastwarc": "WARC and WET",
+    "brotli": "archived pages with brotli encoding",
     "trafilatura": "main-text extraction",
     "resiliparse": "fast main-text extraction",
     "webencodings": "charset labels",

@@ -7,8 +7,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
+import brotli
 import zstandard
-from fastwarc.warc import WarcRecord
 
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.formats import GZIP_MAGIC, ZSTD_MAGIC, looks_like_html
@@ -194,18 +194,26 @@ def _unzstd(body: bytes, config: IngestConfig) -> bytes:
         raise BadPayload(f"can't be decompressed: {error}") from error
 
 
-def _unbrotli(body: bytes, config: IngestConfig) -> bytes:
+def _unbrotli(encoded: bytes, config: IngestConfig) -> bytes:
     """Brotli has no magic bytes: a body that doesn't decompress but begins like a page was stored decoded."""
-    block = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n" + body
-    head = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http; msgtype=response\r\n"
-    record = WarcRecord.from_bytes(head + b"Content-Length: %d\r\n\r\n" % len(block) + block)
+    decoder = brotli.Decompressor()
+    body = encoded
+    pieces: list[bytes] = []
+    size = 0
     try:
-        record.parse_http(auto_decode="content")
-        return _read_limited(record.reader, config)
-    except OSError as error:
-        if looks_like_html(body):
-            return body
-        raise BadPayload(f"can't be decompressed: {error}") from error
+        while not decoder.is_finished():
+            piece = decoder.process(body, output_buffer_limit=_PIECE_BYTES)
+            body = b""
+            size += len(piece)
+            _check_size(size, config)
+            pieces.append(piece)
+            if not piece and decoder.can_accept_more_data():
+                raise BadPayload(f"ends inside its compressed data, after {size} decompressed bytes")
+    except brotli.error as error:
+        if looks_like_html(encoded):
+            return encoded
+        raise BadPayload(f"can't be decompressed after {size} bytes: {error}") from error
+    return b"".join(pieces)
 
 
 def _read_limited(reader: object, config: IngestConfig) -> bytes:

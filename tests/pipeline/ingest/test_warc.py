@@ -4,6 +4,7 @@ import zlib
 from itertools import pairwise
 from pathlib import Path
 
+import brotli
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -55,6 +56,7 @@ def deflate(body: bytes, window: int) -> bytes:
         ("Content-Encoding: deflate\r\n", deflate(PAGE, -15)),
         ("Content-Encoding: zstd\r\n", zstandard.compress(PAGE)),
         ("Content-Encoding: gzip\r\n", PAGE),
+        ("Content-Encoding: br\r\n", brotli.compress(PAGE)),
         ("Content-Encoding: br\r\n", PAGE),
         ("Transfer-Encoding: chunked\r\n", b"5;x=y\r\n" + PAGE[:5] + b"\r\n%x\r\n" % (len(PAGE) - 5) + PAGE[5:] + b"\r\n0\r\n\r\n"),
         ("Transfer-Encoding: chunked\r\n", PAGE),
@@ -70,6 +72,8 @@ def test_encodings_of_the_body_are_undone(tmp_path: Path, extra: str, body: byte
         ("Content-Encoding: gzip\r\n", gzip.compress(PAGE * 99)[:-20]),
         ("Content-Encoding: gzip\r\n", gzip.compress(bytes(30_000_000))),
         ("Content-Encoding: zstd\r\n", zstandard.compress(bytes(30_000_000))),
+        ("Content-Encoding: br\r\n", brotli.compress(PAGE * 99)[:-5]),
+        ("Content-Encoding: br\r\n", brotli.compress(bytes(30_000_000))),
         ("Content-Encoding: compress\r\n", b"x"),
         ("Transfer-Encoding: chunked\r\n", b"5\r\nab"),
         ("Transfer-Encoding: chunked\r\n", b"2\r\nab\r\nzz\r\n"),
