@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "sample.yaml"
 
 
-def onnuri(*arguments: object, timeout: float = 280, **environment: str) -> subprocess.CompletedProcess[str]:
+def onnuri(*arguments: object, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, from the project's root."""
     command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=timeout, check=False)

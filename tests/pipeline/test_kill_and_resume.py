@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.runs import ROOT, leftovers, onnuri, run_arguments, shards
 
 KILLS = 10
@@ -26,6 +28,7 @@ def finished(run: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in run.rglob("receipts/*.json")}
 
 
+@pytest.mark.timeout(900)
 def test_ten_kills_at_random_moments_change_nothing(small_sample, finished_run, tmp_path):
     run, dice = tmp_path / "killed", random.Random(20261123)
     command = [sys.executable, "-m", "pipeline", *run_arguments(small_sample, run, "--workers", "2")]

@@ -43,7 +43,7 @@ def test_the_ray_engine(small_sample, finished_run, tmp_path):
     command = [sys.executable, "-m", "pipeline", *run_arguments(small_sample, run, "--engine", "ray", "--workers", "2")]
     script = 'ip link set lo up && exec "$@"'
     done = subprocess.run(
-        ["unshare", "-n", "bash", "-c", script, "bash", *command], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+        ["unshare", "-n", "bash", "-c", script, "bash", *command], cwd=ROOT, capture_output=True, text=True, timeout=580, check=False
     )
     assert done.returncode == 0, done.stderr
     assert shards(run) == shards(finished_run)

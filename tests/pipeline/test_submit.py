@@ -13,6 +13,7 @@ import yaml
 from tests.pipeline.runs import CONFIG, ROOT, leftovers, onnuri, shards
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare: the cluster runs in a namespace")
 def test_two_nodes_and_a_killed_worker_change_nothing(small_sample, finished_run, tmp_path):
     values = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
@@ -21,7 +22,7 @@ def test_two_nodes_and_a_killed_worker_change_nothing(small_sample, finished_run
     config, run = tmp_path / "cluster.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     command = ["unshare", "-n", sys.executable, "-m", "tests.pipeline.cluster_scene", str(config), str(run), "kill"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "killed" in done.stdout
     assert shards(run) == shards(finished_run)
