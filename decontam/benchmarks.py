@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -63,26 +64,49 @@ def read_benchmarks(
     """Read files, folders and globs into a table of ITEM_SCHEMA, in the order of the file names.
 
     Of each record: `text` if it has one, else the question followed by its choices; the answer, if long enough to be a match by itself
-    and not part of that text; the passage. `field_maps` overrides the keys for a benchmark: by the benchmark's name in the record, or by
-    the file's name without suffixes. An item's benchmark is that file name unless the record names one, its id the row number unless the
-    record has one, its split empty unless the record has one.
+    and not part of that text; the passage. `field_maps` overrides the keys for a benchmark: by the benchmark's name in the record, by
+    that of the file (see `benchmark_names`), or by the file's name without suffixes. An item's benchmark is that of its file unless the
+    record names one, its id the row number unless the record has one, its split empty unless the record has one.
 
-    Raises DecontamError, naming file and row, for what cannot be read, for a record with no text, and for a file without usable fields.
+    Raises DecontamError, naming file and row, for what cannot be read, for a record with no text, for a file without usable fields, and
+    for two files of one name in one folder.
     """
     settings = settings or MatchSettings()
     rows: dict[str, list[Any]] = {name: [] for name in ITEM_SCHEMA.names}
-    for path in find_files(paths):
-        _read_file(path, field_maps or {}, rows)
+    files = find_files(paths)
+    for path, name in zip(files, benchmark_names(files), strict=True):
+        _read_file(path, name, field_maps or {}, rows)
     return _without_short_answers(pa.table(rows, schema=ITEM_SCHEMA), settings)
 
 
-def _read_file(path: Path, field_maps: Mapping[str, FieldMap], rows: dict[str, list[Any]]) -> None:
+def benchmark_names(files: Sequence[Path]) -> list[str]:
+    """The benchmark that each of these files is: its name without suffixes, behind as many of its folders as tell it from the others.
+
+    gsm8k/test.jsonl and mmlu/test.jsonl are `gsm8k/test` and `mmlu/test`: under one name their items would be counted as one benchmark's.
+    Raises DecontamError for files that no folder tells apart, such as a.jsonl and a.csv in one folder.
+    """
+    parts = [(*Path(os.path.abspath(file)).parts[1:-1], stem(file)) for file in files]
+    folders = [0] * len(files)
+    while True:
+        names = ["/".join(part[len(part) - 1 - depth :]) for part, depth in zip(parts, folders, strict=True)]
+        counts = Counter(names)
+        shared = [index for index, name in enumerate(names) if counts[name] > 1]
+        if not shared:
+            return names
+        for index in shared:
+            folders[index] += 1
+            if folders[index] == len(parts[index]):
+                one, other = [file for file, name in zip(files, names, strict=True) if name == names[index]][:2]
+                raise DecontamError(f"{one} and {other} would be one benchmark, '{stem(one)}'; rename one of them or leave it out.")
+
+
+def _read_file(path: Path, name: str, field_maps: Mapping[str, FieldMap], rows: dict[str, list[Any]]) -> None:
     default = FieldMap()
-    name = stem(path)
+    of_file = field_maps.get(name) or field_maps.get(stem(path)) or default
     number = 0
     for number, record in read_rows(path):
         benchmark = str(_first(record, default.benchmark) or name)
-        keys = field_maps.get(benchmark) or field_maps.get(name) or default
+        keys = field_maps.get(benchmark) or of_file
         benchmark = str(_first(record, keys.benchmark) or name)
         item, split = _first(record, keys.item), _first(record, keys.split)
         texts = _texts(record, keys)

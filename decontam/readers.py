@@ -22,6 +22,16 @@ from decontam.errors import DecontamError
 FORMATS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
 COMPRESSIONS = (".gz", ".zst")
 
+MAX_CELL_CHARS = 1 << 30
+"""Longest CSV cell. The csv module stops at 131,072 characters, less than a long-context benchmark's passage; a stray quote that swallows
+the rest of a file still ends here."""
+
+MAX_DIGITS = 4300
+"""Longest integer that Python reads from text (`sys.int_info.default_max_str_digits`); a longer one takes quadratic time."""
+
+_TOO_LONG = object()
+"""Stands for an integer of more digits, until the row it is in is known."""
+
 
 def file_format(path: Path) -> str:
     """The format suffix of a benchmark file, without compression; raises DecontamError for one that is not read."""
@@ -45,7 +55,7 @@ def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]])
     Raises DecontamError for a path that does not exist, a glob or folder without benchmark files, and a file of another format.
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for entry in given:
         path = Path(entry)
         if path.is_dir():
@@ -57,10 +67,11 @@ def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]])
             files = [Path(match) for match in sorted(glob.glob(str(entry), recursive=True)) if _is_benchmark(Path(match))]
         if not files:
             raise DecontamError(f"{entry} names no benchmark file; give a file, folder or glob with {', '.join(FORMATS)}.")
-        found.update(dict.fromkeys(files))
+        for file in files:
+            found.setdefault(os.path.abspath(file), file)  # one file given by two spellings of its path is read once
     if not found:
         raise DecontamError("no benchmark path was given; name at least one file, folder or glob.")
-    return sorted(found)
+    return sorted(found.values())
 
 
 def _is_benchmark(path: Path) -> bool:
@@ -109,15 +120,29 @@ def _open(path: Path, newline: str | None = None) -> TextIO:
 
 def _parse(path: Path, row: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else _TOO_LONG)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DecontamError(f"{path}{row} is not valid JSON ({error}); fix or remove it.") from error
 
 
 def _record(path: Path, number: int, line: str) -> dict[str, Any]:
     value = _parse(path, f", row {number},", line)
+    return _checked(path, number, value)
+
+
+def _checked(path: Path, number: int, value: Any) -> dict[str, Any]:
+    """The value, if it is an object whose texts and numbers can be used: JSON escapes can spell half a character, which no UTF-8 holds."""
     if not isinstance(value, dict):
         raise DecontamError(f"{path}, row {number}, is not a JSON object; fix or remove it.")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise DecontamError(f"{path}, row {number}, has the lone surrogate {half}, which is half a character; fix or remove it.") from error
+    except TypeError as error:  # only _TOO_LONG can't be written: the rest came out of JSON
+        raise DecontamError(f"{path}, row {number}, has a number of over {MAX_DIGITS} digits; put it in quotes or remove it.") from error
+    except RecursionError as error:
+        raise DecontamError(f"{path}, row {number}, is nested too deep; fix or remove it.") from error
     return value
 
 
@@ -129,14 +154,12 @@ def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
         value = lists[0] if len(lists) == 1 else None
     if not isinstance(value, list):
         raise DecontamError(f"{path} holds no list of items; give a JSON list of objects, or an object with one such list.")
-    for number, entry in enumerate(value, 1):
-        if not isinstance(entry, dict):
-            raise DecontamError(f"{path}, row {number}, is not a JSON object; fix or remove it.")
-    return value
+    return [_checked(path, number, entry) for number, entry in enumerate(value, 1)]
 
 
 def _delimited(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a CSV or TSV file with a header line. TSV follows the common benchmark habit of literal, unescaped quotes."""
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))  # for the whole process: the csv module knows no other way
     if delimiter == ",":
         reader = csv.DictReader(stream, strict=True)
     else:

@@ -6,29 +6,30 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from pipeline.config import first_error, with_overrides
+from pipeline.config import AnySettings, absolute, first_error, with_overrides
+from pipeline.documents import DECISIONS, LIFTED, DocumentReader
 from pipeline.engine import start_engine
 from pipeline.errors import UserError
 from pipeline.files import find_files, open_file
 from pipeline.progress import Progress
-from pipeline.run import Options, format_of, run_directory
+from pipeline.run import Options, known_format, refuse_inputs_inside, run_directory
 from pipeline.schema import BY_NAME, TRANSIENT
 from pipeline.segment import Segment
-from pipeline.settings import Settings
 from pipeline.splits import DOCUMENTS, Part, Split, parts_of, plan_splits
-
-AnySettings = TypeVar("AnySettings", bound=Settings)
 
 USER_COLUMNS = frozenset({"id", "source", "source_id", "file", "position", "url", "date", "title", "text", "text_bytes", "meta"})
 """Document columns that a user's own JSONL or Parquet file yields."""
 
 _SPLIT_BYTES = 32 << 20
+
+_PROVENANCE = frozenset({"id", "text", "source", "file", "position"})
+"""What every shard of ours has and a user's own table hardly does: only shards are read without the checks that ingest makes."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,37 @@ def settings_from(model: type[AnySettings], given: dict[str, Any], overrides: li
     """A move's configuration from command-line options (None: not given) and `--set`. Raises UserError naming the key."""
     values = with_overrides({key: value for key, value in given.items() if value is not None}, overrides)
     try:
-        return model.model_validate(values)
+        return absolute(model.model_validate(values))
     except ValidationError as error:
         raise UserError(f"onnuri {command}: {first_error(error)}") from error
 
 
 def plan_documents(inputs: Inputs) -> tuple[list[Split], frozenset[str]]:
-    """Splits over documents and the columns they have. Our own shards keep every column; other files yield USER_COLUMNS."""
+    """Splits over documents and the columns they have.
+
+    Our own shards keep every column; other files yield USER_COLUMNS, and those of LIFTED that the first file's first rows have.
+    """
     parts, available = [], frozenset({"id", "text"})
+    lifted: frozenset[str] | None = None
     for part in _parts(inputs):
         columns = _shard_columns(part) if (inputs.text_column, inputs.id_column) == ("text", "id") else None
         if columns is not None:
             part, available = replace(part, format=DOCUMENTS), available | columns
         elif part.format in ("jsonl", "parquet"):
-            available |= USER_COLUMNS
+            available |= USER_COLUMNS | (_lifted(part) if lifted is None else lifted)
+            lifted = available & LIFTED
         else:
             raise UserError(f"'{part.path}' is {part.format}, and this stage reads JSONL or Parquet; run `onnuri ingest` on it first")
         parts.append(part)
     return plan_splits(parts, _SPLIT_BYTES), available
+
+
+def _lifted(part: Part) -> frozenset[str]:
+    """Which of LIFTED the first rows of a user's file have."""
+    first = next(DocumentReader()(Split("peek", (part,))), None)
+    if first is None:
+        return frozenset()
+    return frozenset(name for name in LIFTED & set(first.column_names) if first.column(name).null_count < len(first))
 
 
 def plan_raw(inputs: Inputs) -> list[Split]:
@@ -71,7 +85,7 @@ def plan_raw(inputs: Inputs) -> list[Split]:
 
 def _parts(inputs: Inputs) -> list[Part]:
     files = find_files(inputs.paths)
-    formats = {file.path: format_of(file, "", "its name to one that ends in .jsonl, .parquet or .warc.gz") for file in files}
+    formats = {file.path: known_format(file, "") for file in files}
     return parts_of(files, "", formats, inputs.text_column, inputs.id_column, keep_ids=True)
 
 
@@ -85,13 +99,24 @@ def _shard_columns(part: Part) -> frozenset[str] | None:
     except (pa.ArrowException, OSError):
         return None
     ours = all(field.name in BY_NAME and BY_NAME[field.name].type == field.type for field in schema)
-    return frozenset(schema.names) - TRANSIENT if ours and {"id", "text"} <= set(schema.names) else None
+    return frozenset(schema.names) - TRANSIENT - DECISIONS if ours and set(schema.names) >= _PROVENANCE else None
 
 
 def run_alone(
-    move: str, out: Path, min_kept_share: float, options: Options, progress: Progress, work: Callable[[Segment], Any]
+    move: str,
+    splits: Sequence[Split],
+    out: Path,
+    min_kept_share: float,
+    options: Options,
+    progress: Progress,
+    work: Callable[[Segment], Any],
 ) -> dict[str, Any]:
-    """Do `work` on a segment whose folder is `out`, on the engine that was asked for; returns the manifest."""
+    """Do `work` on a segment whose folder is `out`, on the engine that was asked for; returns the manifest.
+
+    Raises UserError when `out` holds the input, a run, or the result of another move: writing there would destroy it.
+    """
+    out = out.absolute()  # workers, here or on a cluster, have folders of their own
+    _refuse_to_overwrite(move, splits, out)
     with run_directory(out):
         engine = start_engine(options.engine, options.workers, options.address)
         try:
@@ -100,3 +125,13 @@ def run_alone(
             engine.close()
     manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     return manifest
+
+
+def _refuse_to_overwrite(move: str, splits: Sequence[Split], out: Path) -> None:
+    refuse_inputs_inside(out, (part.path for split in splits for part in split.parts))
+    if (out / "run.json").exists():
+        raise UserError(f"'{out}' is the folder of a whole run; give another folder with -o")
+    if (out / "manifest.json").exists():
+        other = json.loads((out / "manifest.json").read_text(encoding="utf-8")).get("segment")
+        if other != move:
+            raise UserError(f"'{out}' holds the result of {other}; give another folder with -o")

@@ -142,11 +142,13 @@ def inspect(
         raise UserError(f"there is no ready query '{query}'; use one of {', '.join(inspection.CANNED)}")
     text = inspection.CANNED[query] if query else sql
     if text is None:
+        if as_json:
+            raise UserError("--json needs a SQL query or --query NAME")
         inspection.prompt(run)
         return
     table = inspection.query(run, text)
     if as_json:
-        typer.echo(json.dumps(table.slice(0, limit).to_pylist(), ensure_ascii=False, indent=1, default=str))
+        typer.echo(inspection.to_json(table.slice(0, limit)))
     else:
         typer.echo(inspection.render(table, limit))
 
@@ -203,6 +205,10 @@ def guarded(work: Callable[[], Any]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: no second error at exit
         return 0
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        print(f"onnuri: {error.strerror or error}{where}; mend that and run again: finished splits are kept", file=sys.stderr)
+        return 1
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0
     return 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError
@@ -18,6 +19,8 @@ from pipeline.ingest.config import IngestConfig
 from pipeline.refine.config import RefineConfig
 from pipeline.settings import Settings
 
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
 MOVES = ("ingest", "refine", "dedup", "classify", "decontaminate", "balance")
 """The moves of a run, in order; each has a section of its own name in the configuration and a folder in the run directory."""
 
@@ -27,7 +30,9 @@ class InputConfig(Settings):
 
     path: str | list[str] = Field(description="File, folder, glob or fsspec URL (s3://, https://, hf://), or a list of them.")
     source: str = Field("", description="Name of this source in the corpus; empty: each file's own name up to the first dot.")
-    format: str = Field("", description="warc, arc, html, text, tar, jsonl or parquet; empty: by file name, then by content.")
+    format: Literal["", "warc", "arc", "html", "text", "tar", "jsonl", "parquet"] = Field(
+        "", description="How to read the files; empty: by file name, then by content."
+    )
     text_column: str = Field("text", description="Field or column that holds the text (JSONL, Parquet).")
     id_column: str = Field("id", description="Field or column that holds the record's own id (JSONL, Parquet); kept as `source_id`.")
 
@@ -35,7 +40,9 @@ class InputConfig(Settings):
 class RunConfig(Settings):
     """A whole run, from crawl files to corpus shards."""
 
-    vars: dict[str, str] = Field({}, description="Values for ${name} anywhere in this file; set one with --set vars.name=value.")
+    vars: dict[str, str | int | float] = Field(
+        {}, description="Values for ${name} anywhere in this file; set one with --set vars.name=value."
+    )
     output: str | None = Field(None, description="The run directory; -o on the command line comes first.")
     seed: int = Field(7, ge=0, description="Seed of everything that is sampled or hashed, wherever a move sets no seed of its own.")
     split_bytes: int = Field(
@@ -63,10 +70,21 @@ def load_config(path: Path, overrides: list[str]) -> RunConfig:
     return check_config(with_overrides(read_yaml(path), overrides), str(path))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error: the second would silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises UserError for a missing file, bad YAML, or anything but a mapping."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise UserError(f"there is no configuration file '{path}'; check the path (configs/sample.yaml is one to start from)") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -80,8 +98,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def check_config(values: dict[str, Any], origin: str) -> RunConfig:
     """`values` as a RunConfig, variables filled in; `origin` names the file in errors."""
+    variables = values.get("vars") or {}
+    if not isinstance(variables, dict):
+        raise UserError(f"{origin}: vars must be names and values, such as 'vars: {{data: /path}}'")
     try:
-        config = RunConfig.model_validate(_fill(values, values.get("vars") or {}, origin))
+        config = RunConfig.model_validate(_fill(values, variables, origin))
     except ValidationError as error:
         raise UserError(f"{origin}: {first_error(error)}") from error
     return config.model_copy(update={name: _seeded(getattr(config, name), config.seed) for name in MOVES})
@@ -150,6 +171,23 @@ def _fill(value: Any, variables: dict[str, Any], origin: str) -> Any:
         return str(variables[name])
 
     return _VARIABLE.sub(replaced, value)
+
+
+_PATH_KEYS = frozenset({"path", "inputs", "benchmarks", "language_model", "output", "sample"})
+"""Configuration keys whose values are paths, wherever they stand."""
+
+
+def absolute(settings: AnySettings) -> AnySettings:
+    """The same settings with every local path made absolute: workers, here or on a cluster, have folders of their own."""
+
+    def fixed(value: Any, is_path: bool) -> Any:
+        if isinstance(value, dict):
+            return {key: fixed(item, key in _PATH_KEYS) for key, item in value.items()}
+        if isinstance(value, list):
+            return [fixed(item, is_path) for item in value]
+        return os.path.abspath(value) if is_path and isinstance(value, str) and value and "://" not in value else value
+
+    return type(settings).model_validate(fixed(settings.model_dump(mode="json"), False))
 
 
 def first_error(error: ValidationError) -> str:

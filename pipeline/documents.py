@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -15,7 +16,13 @@ from pipeline.ingest.formats import UnreadableFile
 from pipeline.ingest.readers import read_part
 from pipeline.schema import TRANSIENT, with_columns
 from pipeline.shards import read_batches
-from pipeline.splits import DOCUMENTS, Part, Split
+from pipeline.splits import DOCUMENTS, UNKNOWN, Part, Split
+
+DECISIONS = frozenset({"drop_stage", "drop_reason", "error", "excerpt"})
+"""Columns that say what became of a row."""
+
+LIFTED = frozenset({"lang", "domain", "quality"})
+"""Fields of a user's own record that later moves understand: taken out of `meta` where they have the right type."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,9 @@ class IngestReader:
 
     def __call__(self, split: Split) -> Iterator[pa.Table]:
         for part in split.parts:
+            if part.format == UNKNOWN:
+                yield _unreadable(part, "neither its name nor its content tells its format")
+                continue
             try:
                 yield from read_part(part, self.settings)
             except UnreadableFile as error:
@@ -46,7 +56,9 @@ class DocumentReader:
     def __call__(self, split: Split) -> Iterator[pa.Table]:
         for part in split.parts:
             if part.format == DOCUMENTS:
-                yield from read_batches(part.path, self.columns or None)
+                for table in read_batches(part.path, self.columns or None):
+                    # rows of a dropped/ or quarantine/ folder come in as new: what was decided of them is not carried on
+                    yield table.drop_columns([name for name in table.column_names if name in DECISIONS])
                 continue
             for table in IngestReader(IngestConfig())(Split(split.name, (part,))):
                 yield _as_documents(table, part.keep_ids)
@@ -63,9 +75,19 @@ def _as_documents(table: pa.Table, keep_ids: bool) -> pa.Table:
     table = table.drop_columns([name for name in table.column_names if name in TRANSIENT])
     if keep_ids and "source_id" in table.column_names:
         table = with_columns(table, {"id": pc.coalesce(table.column("source_id"), table.column("id"))})
+    if "meta" in table.column_names:
+        table = with_columns(table, _lift(table.column("meta")))
     if "text" in table.column_names:
         table = with_columns(table, {"text_bytes": pc.binary_length(table.column("text")).cast(pa.int64())})
     return table
+
+
+def _lift(meta: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """The LIFTED fields of the records' other fields, null where a record has none of that name and type."""
+    fields = pl.Series(meta.cast(pa.large_string())).str
+    found = {name: fields.json_path_match(f"$.{name}") for name in sorted(LIFTED)}
+    typed = {name: series.cast(pl.Float64, strict=False) if name == "quality" else series for name, series in found.items()}
+    return {name: series.to_arrow() for name, series in typed.items()}
 
 
 def usable_documents(split: Split, columns: tuple[str, ...]) -> Iterator[pa.Table]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import io
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, Any
 
 import fsspec
 import xxhash
@@ -15,6 +18,10 @@ from pipeline.errors import UserError
 
 _SAMPLE_BYTES = 65536
 """Bytes hashed at either end of a file for its fingerprint: enough to notice a rewritten file without reading terabytes."""
+
+
+RETRY_SECONDS = (1.0, 2.0, 4.0)
+"""Pauses before a remote file is tried again."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,65 @@ def is_url(path: str) -> bool:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """Open a local path or fsspec URL for reading bytes. Raises OSError when it can't be opened."""
+    """Open a local path or fsspec URL for reading bytes. Raises OSError when it can't be opened or, later, read."""
     if is_url(path):
-        stream: IO[bytes] = fsspec.open(path, "rb").open()
-        return stream
+        return _RemoteFile(path)  # type: ignore[return-value]
     return open(path, "rb")
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file behind a URL. A failing open or read is tried again; then it is an OSError, whatever the file system raised.
+
+    So trouble on the network ends a split, which the next run repeats, and is never taken for a damaged file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._stream: Any = self._tried(lambda: fsspec.open(path, "rb").open())
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        tries = len(RETRY_SECONDS) + 1
+        for attempt in range(tries):
+            try:
+                return work()
+            except (FileNotFoundError, PermissionError, IsADirectoryError):
+                raise
+            except Exception as error:
+                if attempt == tries - 1:
+                    reason = " ".join(str(error).split())[:200] or type(error).__name__
+                    raise OSError(errno.EIO, f"the server failed {tries} times ({reason})", self._path) from error
+            time.sleep(RETRY_SECONDS[attempt])
+
+    def readinto(self, buffer: Any) -> int:
+        position = self._stream.tell()
+
+        def read() -> bytes:
+            if self._stream.tell() != position:
+                self._stream.seek(position)
+            return bytes(self._stream.read(len(buffer)))
+
+        data: bytes = self._tried(read)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._stream.seekable())
+
+    def close(self) -> None:
+        if not self.closed:
+            stream = getattr(self, "_stream", None)  # not there when the file could not be opened
+            if stream is not None:
+                stream.close()
+        super().close()
 
 
 def find_files(patterns: Iterable[str]) -> list[File]:
@@ -65,14 +126,28 @@ def _find_local(pattern: str) -> list[str]:
     if os.path.isfile(pattern):
         return [os.path.abspath(pattern)]
     if os.path.isdir(pattern):
-        paths = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names if _visible(name)]
+        paths = list(_walk(pattern))
         if not paths:
             raise UserError(f"the folder '{pattern}' has no files in it; give a folder with crawl files, or a file or glob")
     else:
         paths = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
         if not paths:
-            raise UserError(f"no file matches '{pattern}'; check the path (looked in {os.getcwd()})")
+            raise UserError(f"no file matches '{pattern}'; check the path")
     return sorted(os.path.abspath(path) for path in paths)
+
+
+def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Visible regular files below a folder, links followed but for those that lead back up; no pipes, sockets or devices."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for entry in os.scandir(folder):
+        if not _visible(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, above | {real})
+        elif entry.is_file() or not os.path.exists(entry.path):  # a broken link is reported when it is opened
+            yield entry.path
 
 
 def _find_remote(pattern: str) -> list[tuple[str, str]]:
@@ -118,7 +193,12 @@ def _describe(path: str, name: str) -> File:
     except ValueError as error:  # fsspec's answer where a server can only send a file from its start
         raise UserError(f"can't read '{path}' in ranges ({error}); download it first, or use a server that supports ranges") from error
     fingerprint = xxhash.xxh3_64_hexdigest(b"\0".join([str(size).encode(), stamp.encode(), head, tail]))
-    return File(path=path, name=name, size=size, fingerprint=fingerprint)
+    return File(path=path, name=printable(name), size=size, fingerprint=fingerprint)
+
+
+def printable(path: str) -> str:
+    """A path as text that any file can hold: bytes of its name that are not UTF-8 (an old Korean archive's, say) are written as \\xNN."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _with_distinct_names(files: list[File]) -> list[File]:
@@ -139,5 +219,5 @@ def _with_distinct_names(files: list[File]) -> list[File]:
 def _lengthened(file: File, parents: int) -> str:
     if parents == 0:
         return file.name
-    parts = file.path.split("/")
+    parts = printable(file.path).split("/")
     return "/".join(parts[-(file.name.count("/") + 1 + parents) :])

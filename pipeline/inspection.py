@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import re
 import shutil
 import sys
@@ -179,6 +180,21 @@ A name alone runs a ready-made question:
 {canned}
 .views   .schema NAME   .quit
 """
+
+
+def to_json(table: pa.Table) -> str:
+    """The rows as a JSON list of objects. What JSON has no number for is null. Raises UserError when two columns have one name."""
+    if len(set(table.column_names)) < len(table.column_names):
+        raise UserError("two columns of the result have the same name; give one another name with AS")
+    return json.dumps([_plain(row) for row in table.to_pylist()], ensure_ascii=False, indent=1, allow_nan=False, default=str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def prompt(run: Path) -> None:

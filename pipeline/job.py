@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig, load_config
+from pipeline.config import RunConfig, absolute, load_config
 from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.report.funnel import render_funnel
@@ -28,8 +28,8 @@ class JobResult:
 
 def run_config(path: Path, output: Path | None, overrides: list[str], options: Options, dry_run: bool, quiet: bool) -> JobResult:
     """Load the configuration, then plan (`dry_run`) or run it. Raises UserError or RunFailed."""
-    config = load_config(path, overrides)
-    run = output or (Path(config.output) if config.output else None)
+    config = absolute(load_config(path, overrides))
+    run = output.absolute() if output else Path(config.output) if config.output else None
     if run is None:
         raise UserError(f"{path} names no output; give a run directory with -o")
     progress = Progress(quiet)

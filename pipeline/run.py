@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from pipeline import __version__
 from pipeline.balance import export
 from pipeline.balance import move as balance
 from pipeline.classify import move as classify
-from pipeline.config import MOVES, RunConfig
+from pipeline.config import MOVES, InputConfig, RunConfig
 from pipeline.decontaminate import move as decontaminate
 from pipeline.dedup import move as dedup
 from pipeline.documents import DocumentReader, IngestReader
 from pipeline.engine import Engine, start_engine
-from pipeline.errors import RunFailed, UserError
-from pipeline.files import File, find_files, open_file
+from pipeline.errors import UserError
+from pipeline.files import File, find_files, is_url, open_file, printable
 from pipeline.ingest import stages as ingest_stages
 from pipeline.ingest.formats import detect_format
 from pipeline.progress import Progress
@@ -29,7 +30,7 @@ from pipeline.refine import stages as refine_stages
 from pipeline.report import write_report
 from pipeline.schema import COLUMNS, TRANSIENT
 from pipeline.segment import Segment, clear_temporary, write_json
-from pipeline.splits import Part, Split, parts_of, plan_splits
+from pipeline.splits import UNKNOWN, Part, Split, parts_of, plan_splits
 from pipeline.stage import Stage, missing_columns
 
 _HEAD_BYTES = 4096
@@ -70,13 +71,22 @@ def plan_run(config: RunConfig) -> Plan:
     parts, inputs = [], []
     for index, entry in enumerate(config.inputs):
         files = find_files([entry.path] if isinstance(entry.path, str) else entry.path)
-        formats = {file.path: format_of(file, entry.format, f"inputs.{index}.format") for file in files}
+        formats = input_formats(files, entry, f"inputs.{index}.format")
         parts += parts_of(files, entry.source, formats, entry.text_column, entry.id_column, keep_ids=False)
     _refuse_twice(parts)
     for part in sorted(parts, key=lambda part: (part.source, part.name)):
-        inputs.append({key: getattr(part, key) for key in ("path", "name", "source", "format", "size", "fingerprint")})
+        facts = {key: getattr(part, key) for key in ("name", "source", "format", "size", "fingerprint")}
+        inputs.append({"path": printable(part.path), **facts})
     check_moves(config)
     return Plan(plan_splits(parts, config.split_bytes), planned_moves(config), inputs)
+
+
+def refuse_inputs_inside(out: Path, paths: Iterable[str]) -> None:
+    """Raises UserError when an input lies in the output folder: stale files there are removed, and the input would be one of them."""
+    root = os.path.realpath(out) + os.sep
+    for path in paths:
+        if not is_url(path) and os.path.realpath(path).startswith(root):
+            raise UserError(f"the input '{path}' lies in the output folder '{out}'; give another folder with -o")
 
 
 def planned_moves(config: RunConfig) -> list[str]:
@@ -84,15 +94,31 @@ def planned_moves(config: RunConfig) -> list[str]:
     return [name for name in MOVES if getattr(config, name) is not None]
 
 
-def format_of(file: File, given: str, key: str) -> str:
-    """The format of a file: as given, by its name, or by its first bytes. Raises UserError when none of them tells."""
-    if given:
-        return given
-    with open_file(file.path) as stream:
-        found = detect_format(file.name, stream.read(_HEAD_BYTES))
+def input_formats(files: list[File], entry: InputConfig, key: str) -> dict[str, str]:
+    """Format by path. A stray file in a folder or glob is UNKNOWN and will be quarantined; one that was named must be known."""
+    if entry.format:
+        return {file.path: entry.format for file in files}
+    found = {file.path: detected_format(file) for file in files}
+    named = {os.path.abspath(path) for path in ([entry.path] if isinstance(entry.path, str) else entry.path)}
+    if any(found.values()) and all(found[path] for path in named & found.keys()):
+        return {path: format_ or UNKNOWN for path, format_ in found.items()}
+    return {file.path: known_format(file, f"set {key}, ") for file in files}
+
+
+def known_format(file: File, advice: str) -> str:
+    """The format of a file that must be readable. Raises UserError when neither its name nor its content tells."""
+    found = detected_format(file)
     if found is None:
-        raise UserError(f"can't tell the format of '{file.path}' from its name or content; set {key}, or leave the file out")
+        raise UserError(
+            f"can't tell the format of '{file.path}' from its name or content; {advice}leave it out, or give it the usual suffix"
+        )
     return found
+
+
+def detected_format(file: File) -> str | None:
+    """The format of a file by its name or first bytes; None when neither tells."""
+    with open_file(file.path) as stream:
+        return detect_format(file.name, stream.read(_HEAD_BYTES))
 
 
 def _refuse_twice(parts: list[Part]) -> None:
@@ -157,6 +183,7 @@ def run_job(config: RunConfig, run: Path, options: Options, progress: Progress) 
     """
     started = time.time()
     plan = plan_run(config)
+    refuse_inputs_inside(run, (part.path for split in plan.splits for part in split.parts))
     facts: dict[str, Any] = {
         "version": __version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -175,6 +202,7 @@ def run_job(config: RunConfig, run: Path, options: Options, progress: Progress) 
         engine = start_engine(options.engine, options.workers, options.address)
         facts["workers"] = engine.workers
         write_json(run / "run.json", facts)
+        _remove_left_out(run, plan.moves)
         try:
             _moves(config, plan, run, engine, options, progress)
             facts["status"] = "finished"
@@ -185,16 +213,18 @@ def run_job(config: RunConfig, run: Path, options: Options, progress: Progress) 
         finally:
             engine.close()
             facts["seconds"] = round(time.time() - started, 3)
-            _record(run, facts)
+            write_json(run / "run.json", facts)
         write_report(run)
     return facts
 
 
-def _record(run: Path, facts: dict[str, Any]) -> None:
-    try:
-        write_json(run / "run.json", facts)
-    except OSError as error:
-        raise RunFailed(f"can't write '{run}/run.json': {error.strerror}; free space and run again: finished splits are kept") from error
+def _remove_left_out(run: Path, moves: list[str]) -> None:
+    """Remove what an earlier configuration made and this one does not: folders of moves that are left out, the corpus, the report."""
+    left_out = [move for move in MOVES if move not in moves]
+    for name in [*left_out, *(["corpus"] if "balance" in left_out else [])]:
+        shutil.rmtree(run / name, ignore_errors=True)
+    for name in ("report.json", "report.html"):
+        (run / name).unlink(missing_ok=True)
 
 
 def _moves(config: RunConfig, plan: Plan, run: Path, engine: Engine, options: Options, progress: Progress) -> None:
@@ -235,20 +265,3 @@ def require_columns(move: str, stages: tuple[Stage, ...], available: frozenset[s
     missing = missing_columns(stages, available)
     if missing:
         raise UserError(f"{move} needs columns that its input lacks ({', '.join(missing)}); run the moves before it first")
-
-
-_PATH_KEYS = frozenset({"path", "inputs", "benchmarks", "language_model", "output", "sample"})
-"""Configuration keys whose values are paths, wherever they stand."""
-
-
-def absolute(config: RunConfig) -> RunConfig:
-    """The same configuration with every local path made absolute: what is sent to a cluster must not depend on where it is read."""
-
-    def fixed(value: Any, is_path: bool) -> Any:
-        if isinstance(value, dict):
-            return {key: fixed(item, key in _PATH_KEYS) for key, item in value.items()}
-        if isinstance(value, list):
-            return [fixed(item, is_path) for item in value]
-        return os.path.abspath(value) if is_path and isinstance(value, str) and value and "://" not in value else value
-
-    return RunConfig.model_validate(fixed(config.model_dump(mode="json"), False))

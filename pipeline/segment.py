@@ -28,6 +28,9 @@ from pipeline.shards import file_facts
 from pipeline.splits import DOCUMENTS, Part, Split
 from pipeline.stage import Stage, settings_of
 
+VISIBLE_SECONDS = 20.0
+"""How long the driver waits for a worker's files to appear: network disks remember absences for a while."""
+
 LAYOUT = 1
 """Version of what segments write to disk; raise it when shards, receipts or manifests change shape, and everything is redone."""
 
@@ -114,7 +117,7 @@ class Segment:
         chain = stages if callable(stages) else lambda _: stages
         tasks = [RowTask(split, reader, chain(split), columns, limit) for split in splits]
         receipts = self._run(tasks, self.directory, self.directory / "receipts", label=self.name)
-        self._clear_stale({task.name for task in tasks})
+        self._clear_stale(receipts)
         manifest = self._manifest(receipts)
         self._check_kept(manifest)
         self._written = manifest
@@ -129,7 +132,7 @@ class Segment:
         receipts = self._run(tasks, into or self.directory / "steps" / name, receipts_folder, label=label)
         names = {f"{task.name}.json" for task in tasks}
         for stale in [path for path in receipts_folder.glob("*.json") if path.name not in names]:
-            _remove_outputs(stale, into or self.directory / "steps" / name, keep={})
+            _remove_outputs(stale, into or self.directory / "steps" / name)
         self._steps.append({"name": name, "tasks": len(tasks), "seconds": round(time.perf_counter() - started, 3), **_totals(receipts)})
         if self._written:  # a step after the rows, such as collecting evidence: the manifest, which holds the list of steps, follows
             self._written["wall_seconds"] = round(time.perf_counter() - self._started, 3)
@@ -145,6 +148,8 @@ class Segment:
         jobs = [_Job(task, task_fingerprint(task), str(self._temporary), str(target)) for task in tasks]
         done = {job.name: receipt for job in jobs if (receipt := _valid_receipt(job, receipts_folder, target))}
         todo = sorted((job for job in jobs if job.name not in done), key=lambda job: -_size(job.task))
+        for job in todo:  # no receipt may speak for files that are about to be replaced, should this run be killed
+            _remove_outputs(receipts_folder / f"{job.name}.json", target)
         failures = []
         with self.progress.segment(label, len(jobs), len(done)) as bar:
             for outcome in self.engine.map(todo):
@@ -156,7 +161,7 @@ class Segment:
                     continue
                 trace.unlink(missing_ok=True)
                 done[outcome.name] = outcome.result
-                _remove_outputs(receipts_folder / f"{outcome.name}.json", target, keep=outcome.result["outputs"])
+                _require_visible(target, outcome.result)
                 write_json(receipts_folder / f"{outcome.name}.json", outcome.result)
                 bar.advance(outcome.result)
         if failures:
@@ -166,11 +171,12 @@ class Segment:
             first.value()
         return [done[job.name] for job in jobs]
 
-    def _clear_stale(self, names: set[str]) -> None:
-        """Remove shards and receipts of splits that are no longer part of the plan."""
+    def _clear_stale(self, receipts: Sequence[dict[str, Any]]) -> None:
+        """Remove every shard and receipt that this plan's receipts don't name: those of an earlier or of a killed configuration."""
+        named = {name for receipt in receipts for name in receipt["outputs"]} | {f"receipts/{receipt['name']}.json" for receipt in receipts}
         for folder in (*KINDS, "receipts"):
             for path in (self.directory / folder).glob("*"):
-                if path.stem not in names:
+                if f"{folder}/{path.name}" not in named:
                     path.unlink()
         failed = self.directory / "failed"
         if failed.is_dir():
@@ -246,16 +252,29 @@ def _valid_receipt(job: _Job, folder: Path, target: Path) -> dict[str, Any] | No
     return receipt if intact else None
 
 
-def _remove_outputs(receipt_path: Path, target: Path, keep: Mapping[str, Any]) -> None:
-    """Remove a receipt of an earlier configuration with the files that it names, but for those in `keep`."""
+def _remove_outputs(receipt_path: Path, target: Path) -> None:
+    """Remove a receipt of an earlier configuration with the files that it names."""
     try:
         receipt = json.loads(receipt_path.read_text(encoding="utf-8"))
+        outputs = list(receipt["outputs"])
     except FileNotFoundError:
         return
-    for name in receipt["outputs"]:
-        if name not in keep:
-            (target / name).unlink(missing_ok=True)
+    except (ValueError, KeyError, TypeError):
+        outputs = []  # a damaged receipt names nothing; what it stood for is made again
+    for name in outputs:
+        (target / name).unlink(missing_ok=True)
     receipt_path.unlink()
+
+
+def _require_visible(target: Path, receipt: Mapping[str, Any]) -> None:
+    """Raises RunFailed when a worker's files aren't where the driver looks for them. A network disk is given some seconds to show them."""
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while missing := [name for name in receipt["outputs"] if not (target / name).exists()]:
+        if time.monotonic() > deadline:
+            raise RunFailed(
+                f"a worker wrote '{missing[0]}', but it is not in '{target}' here; the run directory must be on a disk that all nodes share"
+            )
+        time.sleep(0.2)
 
 
 def _size(task: Any) -> int:
@@ -309,10 +328,13 @@ def rows_of(reasons: Mapping[str, Mapping[str, int]]) -> int:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file is either the old one or the complete new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunFailed(f"can't write '{path}': {error.strerror}; mend that and run again: finished splits are kept") from error
 
 
 TEMPORARY = re.compile(r"^\..*\.tmp$")

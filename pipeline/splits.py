@@ -21,6 +21,9 @@ from pipeline.files import File, open_file
 DOCUMENTS = "documents"
 """Format of a part that is a shard of the document table, as every stage writes it."""
 
+UNKNOWN = "unknown"
+"""Format of a file in an input folder that is none of those that ingest reads: it becomes one quarantined row."""
+
 _TINY_SHARE = 8
 """Files smaller than 1/8 of a split are packed together: one task per small HTML file would cost more than its work."""
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from pipeline.schema import BY_NAME
+from pipeline.schema import BY_NAME, with_columns
 
 
 class Stage(Protocol):
@@ -104,7 +104,7 @@ def part(table: pa.Table, stage_name: str) -> Parted:
     decided = pc.or_(failed, dropped)
     if not pc.any(decided).as_py():
         return Parted(_without(table, "error", "drop_reason"), table.slice(0, 0), table.slice(0, 0))
-    named = table.append_column(pa.field("drop_stage", pa.string()), pa.array([stage_name] * len(table), pa.string()))
+    named = with_columns(table, {"drop_stage": [stage_name] * len(table)})
     return Parted(
         _without(table.filter(pc.invert(decided)), "error", "drop_reason"),
         _without(named.filter(dropped), "error"),

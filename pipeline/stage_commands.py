@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +63,7 @@ def ingest(
     splits = plan_raw(Inputs(inputs, text_column, id_column))
     manifest = run_alone(
         "ingest",
+        splits,
         output,
         config.min_kept_share,
         _options(engine, address, workers, limit),
@@ -100,6 +102,7 @@ def refine(
     columns = available.union(*(stage.writes for stage in chain))
     manifest = run_alone(
         "refine",
+        splits,
         output,
         config.min_kept_share,
         _options(engine, address, workers, limit),
@@ -242,7 +245,7 @@ def balance_apply(
 
     def choose_and_export(segment: Any, splits: Any, config: Any, available: frozenset[str]) -> None:
         kept = move.run(segment, splits, config, available)
-        export.export(Segment(output, "corpus", segment.engine, segment.progress, 0.0), kept, config)
+        export.export(Segment(output.absolute(), "corpus", segment.engine, segment.progress, 0.0), kept, config)
 
     config = _mix(mix, overrides or [])
     _run_move("balance", choose_and_export, config, Inputs(inputs), output, _options(engine, address, workers), quiet, as_json)
@@ -277,7 +280,8 @@ def _run_move(
 
     splits, available = plan_documents(inputs)
     progress = Progress(quiet)
-    manifest = run_alone(name, output, config.min_kept_share, options, progress, lambda segment: run(segment, splits, config, available))
+    work = partial(run, splits=splits, config=config, available=available)
+    manifest = run_alone(name, splits, output, config.min_kept_share, options, progress, work)
     _finish(output, manifest, as_json)
 
 

@@ -12,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import load_config
+from pipeline.config import absolute, load_config
 from pipeline.errors import UserError
-from pipeline.run import absolute
 
 _CONFIG = "onnuri-run.yaml"
 

@@ -107,5 +107,5 @@ def _model_file(column: str, path: Path, fingerprint: str, positive_label: str |
             raise UserError(f"the quality model '{path}' has no label '{wanted}'; set positive_label to one of {', '.join(labels)}")
         positive = found[0]
     differing = tuple((name, label) for name, label in sorted(written.items()) if name != label and name in labels)
-    chars = max_chars or int(card.get("max_chars") or DEFAULT_MAX_CHARS)
+    chars = max_chars or card.get("max_chars") or DEFAULT_MAX_CHARS
     return ModelFile(column, str(path), fingerprint, chars, differing, positive)

@@ -21,6 +21,9 @@ from pipeline.schema import with_columns
 _MAGIC, _VERSIONS = 793712314, (11, 12)
 """First number of a fastText file, and the versions of its format that fastText 0.9 reads (`FastText::checkModel`)."""
 
+_MOST_CHARS = 100_000
+"""Most `max_chars` that the configuration takes (`ModelConfig.max_chars`); a card can't ask for more."""
+
 _SUPERVISED = 3
 _HEADER = struct.Struct("<2i12id3i2q")
 """Magic, version; dim, ws, epoch, minCount, neg, wordNgrams, loss, model, bucket, minn, maxn, lrUpdateRate, t; entries, words, labels,
@@ -95,7 +98,7 @@ def label_names(model: Any) -> list[str]:
 
 
 def read_card(model_path: Path) -> dict[str, Any]:
-    """The model card beside a model file; empty when there is none. Raises UserError for one that isn't a card."""
+    """The model card beside a model file; empty when there is none. Raises UserError for one that isn't a card or has a bad `max_chars`."""
     path = card_path(model_path)
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -105,6 +108,9 @@ def read_card(model_path: Path) -> dict[str, Any]:
         raise UserError(f"can't read the model card '{path}': {error}; remove it, or train the model again") from error
     if not isinstance(card, dict) or not isinstance(card.get("labels"), dict):
         raise UserError(f"'{path}' is no model card (it has no 'labels'); rename it, or train the model again")
+    chars = card.get("max_chars")
+    if chars is not None and (type(chars) is not int or not 1 <= chars <= _MOST_CHARS):  # isinstance would take true for 1
+        raise UserError(f"max_chars in the model card '{path}' is {json.dumps(chars)}; make it a whole number from 1 to {_MOST_CHARS}")
     return card
 
 

@@ -37,10 +37,14 @@ class DecontaminateConfig(Settings):
         description="Benchmark files, folders or globs (JSONL, JSON, Parquet, CSV, TSV; .gz, .zst) that the corpus must not contain.",
     )
     fields: dict[str, BenchmarkFields] = Field(
-        {}, description="Keys of the records of single benchmarks, by benchmark or file name, where they differ from the usual ones."
+        {},
+        description="Keys of the records of single benchmarks, by benchmark (as the report names it) or file name, where they differ "
+        "from the usual ones.",
     )
     action: Literal["drop", "mask", "tag"] = Field(
-        "drop", description="A contaminated document is dropped, keeps its text without the benchmark's (mask), or is only marked (tag)."
+        "drop",
+        description="A contaminated document is dropped, keeps its text without the benchmark's (mask; it is dropped if nothing is left), "
+        "or is only marked (tag).",
     )
     length: int = Field(_MATCH.length, description="Shortest common substring that is a match, in letters and digits.")
     hangul_length: int = Field(

@@ -12,7 +12,8 @@ import pyarrow as pa
 import xxhash
 
 from decontam import DecontamError, build_index, read_benchmarks, save_index
-from decontam.readers import find_files
+from decontam.benchmarks import benchmark_names
+from decontam.readers import find_files, stem
 from pipeline.decontaminate.config import DecontaminateConfig
 from pipeline.decontaminate.evidence import EvidenceTask
 from pipeline.decontaminate.stages import Decontaminate
@@ -32,7 +33,7 @@ class IndexTask:
     settings: dict[str, Any]
     inputs: tuple[str, ...] = field(metadata={"fingerprint": False})
     names: tuple[str, ...]
-    """File names without folders: an item's benchmark is named after its file."""
+    """Each file's benchmark with the suffixes that say how the file is read: its items are the same wherever the folder lies."""
 
     name: str = INDEX
 
@@ -60,8 +61,7 @@ def run(segment: Segment, splits: Sequence[Split], config: DecontaminateConfig, 
     missing = sorted(Decontaminate.reads - available)
     if missing:
         raise UserError(f"decontaminate needs columns that its input lacks ({', '.join(missing)}); run the moves before it first")
-    paths = _files(config)
-    [receipt] = segment.step(INDEX, [IndexTask(config.index_settings(), tuple(map(str, paths)), tuple(path.name for path in paths))])
+    [receipt] = segment.step(INDEX, [_index_task(config)])
     content = json.dumps(sorted((name, facts["xxh3"]) for name, facts in receipt["outputs"].items()))
     stage = Decontaminate(
         index=str(segment.step_folder(INDEX) / INDEX),
@@ -98,11 +98,14 @@ def _receipt(path: Path) -> dict[str, Any]:
     return receipt
 
 
-def _files(config: DecontaminateConfig) -> list[Path]:
+def _index_task(config: DecontaminateConfig) -> IndexTask:
     try:
-        return [path.absolute() for path in find_files(config.benchmarks)]
+        paths = [path.absolute() for path in find_files(config.benchmarks)]
+        benchmarks = benchmark_names(paths)
     except DecontamError as error:
         raise UserError(f"decontaminate.benchmarks: {_sentence(error)}") from error
+    names = tuple(benchmark + path.name[len(stem(path)) :] for benchmark, path in zip(benchmarks, paths, strict=True))
+    return IndexTask(config.index_settings(), tuple(map(str, paths)), names)
 
 
 def _items(config: DecontaminateConfig) -> pa.Table:

@@ -11,10 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from decontam import DecontamError, Policy, Scanner, decisive, load_index
+from decontam.normalize import normalize_batch
 from pipeline.decontaminate.mask import cut, moved
 from pipeline.errors import RunFailed
 from pipeline.schema import MATCH, with_columns
 from pipeline.stage import decide
+
+NOTHING_LEFT = "nothing_left_after_mask"
+"""`drop_reason` of a document of which masking would leave no letter or digit."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -33,6 +37,7 @@ def load_scanner(index: str, fingerprint: str) -> Scanner:
 class Decontaminate:
     """Writes `contamination`; sets `drop_reason` to `contaminated:<benchmark>` of the longest decisive match, or masks, or neither.
 
+    A document that masking would leave without a letter or digit is dropped as NOTHING_LEFT, its text and evidence as they were.
     index: folder of the index; fingerprint: hash of its files. action: drop, mask or tag. The rest is `decontam.Policy`.
     """
 
@@ -45,7 +50,7 @@ class Decontaminate:
     report_fields: tuple[str, ...] = Policy.report_fields
 
     name: ClassVar[str] = "decontaminate"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     writes: ClassVar[frozenset[str]] = frozenset({"contamination", "text", "text_bytes"})
 
@@ -88,15 +93,19 @@ def _drop(table: pa.Table, matches: pa.Table) -> pa.Table:
 
 
 def _mask(table: pa.Table, matches: pa.Table, is_decisive: np.ndarray) -> tuple[pa.Table, pa.Table]:
-    """Cut the decisive spans out of `text` and move the evidence to where it is now."""
+    """Cut the decisive spans out of `text` and move the evidence to where it is now; set `drop_reason` where nothing would be left."""
     rows = matches.column("row").to_numpy()
     starts, ends = matches.column("start").to_numpy().copy(), matches.column("end").to_numpy().copy()
     texts: list[str | None] = table.column("text").to_pylist() if is_decisive.any() else []
+    nothing_left: list[int] = []
     for row in np.unique(rows[is_decisive]).tolist():
         own = slice(*np.searchsorted(rows, [row, row + 1]))
         chosen = is_decisive[own]
         spans = list(zip(starts[own][chosen].tolist(), ends[own][chosen].tolist(), strict=True))
         masked, cut_starts, cut_ends = cut((texts[row] or "").encode(), spans)
+        if len(normalize_batch(pa.array([masked.decode()])).codepoints) == 0:
+            nothing_left.append(row)
+            continue
         texts[row] = masked.decode()
         starts[own] = moved(starts[own], cut_starts, cut_ends, is_end=False)
         ends[own] = moved(ends[own], cut_starts, cut_ends, is_end=True)
@@ -104,4 +113,6 @@ def _mask(table: pa.Table, matches: pa.Table, is_decisive: np.ndarray) -> tuple[
         matches = matches.set_column(matches.schema.get_field_index(name), name, pa.array(values))
     if texts:
         table = with_columns(table, {"text": pa.array(texts, pa.large_string())})
+    if nothing_left:
+        table = decide(table, "drop_reason", pa.array(np.isin(np.arange(len(table)), nothing_left)), NOTHING_LEFT)
     return with_columns(table, {"text_bytes": pc.binary_length(table.column("text")).cast(pa.int64())}), matches

@@ -25,7 +25,8 @@ _MEASURED = frozenset({"text_bytes", "date"})
 def deduplicate(table: pa.Table, config: DedupConfig | None = None, text_column: str = "text", id_column: str = "id") -> pa.Table:
     """`table` with the columns of ADDED, its rows unchanged: keep those where both `drop_reason` and `error` are null.
 
-    cluster: id of the document that stays in this one's place. cluster_size: documents that share it. similarity: Jaccard similarity to it.
+    cluster: id of the document that stays in this one's place. cluster_size: documents that share it. similarity: Jaccard similarity to it,
+    an estimate only for members of chains without a pair of their own.
     drop_reason: exact_duplicate or near_duplicate. error: for a row whose id an earlier row has; such a row takes no other part.
     Raises UserError for a column that is missing or of the wrong kind, and for a null id.
     """
@@ -85,18 +86,17 @@ def _pairs(text: pa.ChunkedArray, records: pa.Table, order: Order, config: Dedup
         chosen = numbers[members]
         found.append(bucket_edges(starts, signatures[chosen], ranks[members], filled[chosen], config.threshold, config.bucket_limit))
     edges = distinct(found)
-    similarity = edges.matches / config.permutations
+    similarity = np.zeros(len(edges.better))
     number_of_rank = np.zeros(len(order.rank), np.int64)
     number_of_rank[ranks] = numbers
-    open_ = np.flatnonzero(~edges.certain)
     size_of_rank = np.zeros(len(order.rank), np.int64)
     size_of_rank[ranks] = records.column("text_bytes").to_numpy()[numbers]
-    chunk = chunks(edges.better[open_], edges.worse[open_], size_of_rank, VERIFY_BYTES)
+    chunk = chunks(edges.better, edges.worse, size_of_rank, VERIFY_BYTES)
     for index in range(int(chunk.max(initial=-1)) + 1):
-        here = open_[chunk == index]
+        here = np.flatnonzero(chunk == index)
         left, right = number_of_rank[edges.better[here]], number_of_rank[edges.worse[here]]
         needed, place = np.unique(np.concatenate((left, right)), return_inverse=True)
         texts = normalize_batch(text.take(pa.array(needed)))
         similarity[here] = exact_similarities(texts, place[: len(left)], place[len(left) :], config.shingle_bytes, config.seed)
-    proven = edges.certain | (similarity >= config.threshold)
+    proven = similarity >= config.threshold
     return Pairs(edges.better[proven], edges.worse[proven], similarity[proven])

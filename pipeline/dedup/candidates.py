@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numba import types
 
-from pipeline.dedup.verify import certainty_limits
+from pipeline.dedup.verify import rejection_limits
 
 EDGES_PER_MEMBER = 8
 """Pairs after which a member beyond the first `bucket_limit` is compared no further in this bucket. It needs only one of them to hold
@@ -31,15 +31,10 @@ _EDGES = types.uint32[:, ::1]
 
 @dataclass(frozen=True)
 class Edges:
-    """Candidate pairs that their sketches don't rule out. better, worse: uint32[e] ranks, better < worse. matches: uint32[e], equal slots.
-
-    certain: bool[e], the sketches alone prove the pair similar (see `certainty_limits`).
-    """
+    """Candidate pairs that their sketches don't rule out. better, worse: uint32[e] ranks, better < worse."""
 
     better: np.ndarray
     worse: np.ndarray
-    matches: np.ndarray
-    certain: np.ndarray
 
 
 @numba.njit(types.int64(_SIGNATURES, types.int64, types.int64), cache=True, nogil=True, inline="always")
@@ -52,13 +47,13 @@ def _matches(signatures: np.ndarray, left: int, right: int) -> int:
 
 @numba.njit(_EDGES(_EDGES), cache=True, nogil=True)
 def _grown(edges: np.ndarray) -> np.ndarray:
-    larger = np.empty((2 * len(edges), 4), np.uint32)
+    larger = np.empty((2 * len(edges), 2), np.uint32)
     larger[: len(edges)] = edges
     return larger
 
 
 @numba.njit(
-    types.Tuple((_EDGES, types.int64))(_LIMITS, _SIGNATURES, _RANKS, _FILLED, _LIMITS, _LIMITS, types.int64, types.int64),
+    types.Tuple((_EDGES, types.int64))(_LIMITS, _SIGNATURES, _RANKS, _FILLED, _LIMITS, types.int64, types.int64),
     cache=True,
     nogil=True,
 )
@@ -68,12 +63,11 @@ def _bucket_edges(
     ranks: np.ndarray,
     filled: np.ndarray,
     rejected_below: np.ndarray,
-    certain_above: np.ndarray,
     bucket_limit: int,
     edges_per_member: int,
 ) -> tuple[np.ndarray, int]:
     """`starts`: where each bucket begins, and the end; the other arrays are per member, buckets one after the other."""
-    edges = np.empty((1024, 4), np.uint32)
+    edges = np.empty((1024, 2), np.uint32)
     count = 0
     for bucket in range(len(starts) - 1):
         first = starts[bucket]
@@ -89,8 +83,7 @@ def _bucket_edges(
                     continue
                 if count == len(edges):
                     edges = _grown(edges)
-                edges[count, 0], edges[count, 1], edges[count, 2] = ranks[other], ranks[member], matches
-                edges[count, 3] = matches > certain_above[basis]
+                edges[count, 0], edges[count, 1] = ranks[other], ranks[member]
                 count += 1
                 found += 1
                 if member - first >= bucket_limit and found == edges_per_member:
@@ -122,17 +115,14 @@ def bucket_edges(
     starts: int64[b + 1]. signatures: uint32[m, permutations], ranks: uint32[m], filled: uint16[m], one row per member as `bucketed`
     lists them.
     """
-    rejected_below, certain_above = certainty_limits(threshold, signatures.shape[1])
-    edges, count = _bucket_edges(starts, signatures, ranks, filled, rejected_below, certain_above, bucket_limit, EDGES_PER_MEMBER)
-    better, worse, matches, certain = (np.ascontiguousarray(edges[:count, column]) for column in range(4))
-    return Edges(better, worse, matches, certain.astype(bool))
+    rejected_below = rejection_limits(threshold, signatures.shape[1])
+    edges, count = _bucket_edges(starts, signatures, ranks, filled, rejected_below, bucket_limit, EDGES_PER_MEMBER)
+    return Edges(np.ascontiguousarray(edges[:count, 0]), np.ascontiguousarray(edges[:count, 1]))
 
 
 def distinct(parts: list[Edges]) -> Edges:
-    """The edges of several bands, each pair once, sorted by (better, worse): the same pair has the same sketches in every band."""
-    better, worse, matches = (
-        np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0, np.uint32)]) for name in ("better", "worse", "matches")
-    )
-    certain = np.concatenate([part.certain for part in parts] or [np.zeros(0, bool)])
+    """The edges of several bands, each pair once, sorted by (better, worse)."""
+    better = np.concatenate([part.better for part in parts] or [np.zeros(0, np.uint32)])
+    worse = np.concatenate([part.worse for part in parts] or [np.zeros(0, np.uint32)])
     _, index = np.unique((better.astype(np.uint64) << np.uint64(32)) | worse, return_index=True)
-    return Edges(better[index], worse[index], matches[index], certain[index])
+    return Edges(better[index], worse[index])

@@ -13,7 +13,9 @@ class DedupConfig(Settings):
     """Exact and near duplicates of the whole corpus."""
 
     exact: bool = Field(
-        default=True, description="Drop documents whose normalised text (letters and digits, one case, no spaces) equals another's."
+        default=True,
+        description="Drop documents whose normalised text (letters and digits, one case, no spaces) equals another's; a text without any "
+        "is compared as written.",
     )
     near: bool = Field(default=True, description="Drop documents whose set of shingles is similar to that of a document that is kept.")
     threshold: float = Field(

@@ -38,9 +38,9 @@ def run(segment: Segment, splits: Sequence[Split], config: DedupConfig, availabl
     segment.step("order", [OrderTask(sketches, tuple(config.priority_columns()), config.exact)])
     order = str(segment.step_folder("order") / "order.parquet")
     documents = sum(int(receipt["rows_in"]) for receipt in receipts)
-    edges, verified = _pair_up(segment, splits, config, sketches, order, documents) if config.near else ("", ())
+    verified = _pair_up(segment, splits, config, sketches, order, documents) if config.near else ()
     names = tuple(split.name for split in splits)
-    receipt = segment.step("verdict", [VerdictTask(sketches, order, edges, verified, names, config.chains, config.permutations)])[0]
+    receipt = segment.step("verdict", [VerdictTask(sketches, order, verified, names, config.chains, config.permutations)])[0]
     verdicts = {name: str(segment.step_folder("verdict") / f"verdict-{name}.parquet") for name in names}
     segment.step("clusters", [ClustersTask(tuple(verdicts.values()))], into=segment.directory)
 
@@ -52,8 +52,8 @@ def run(segment: Segment, splits: Sequence[Split], config: DedupConfig, availabl
 
 def _pair_up(
     segment: Segment, splits: Sequence[Split], config: DedupConfig, sketches: tuple[str, ...], order: str, documents: int
-) -> tuple[str, tuple[str, ...]]:
-    """Find and verify pairs of near duplicates; returns the file of all candidate pairs, and the files of those with similar texts."""
+) -> tuple[str, ...]:
+    """Find and verify pairs of near duplicates; returns the files of those with similar texts."""
     settings = sketch_settings(config)
     parts = max(1, -(-documents // PART_DOCUMENTS))
     tasks = [
@@ -68,7 +68,7 @@ def _pair_up(
     chunks = range(int(receipt["chunks"]))
     checks = [VerifyTask(edges, order, tuple(splits), chunk, config.threshold, config.shingle_bytes, config.seed) for chunk in chunks]
     segment.step("verify", checks)
-    return edges, tuple(str(segment.step_folder("verify") / f"{task.name}.parquet") for task in checks)
+    return tuple(str(segment.step_folder("verify") / f"{task.name}.parquet") for task in checks)
 
 
 def _hash_of(receipt: dict[str, Any], name: str) -> str:

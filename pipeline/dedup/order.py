@@ -50,7 +50,7 @@ class Order:
     """All documents, numbered by (split, row) as they were given.
 
     rank: uint32[n], 0 for the best by priority, NO_RANK for a quarantined row. original: uint32[n], rank of the best document with
-    exactly the same normalised text (its own rank if there is no better one). errors: number -> sentence, for rows whose id was seen
+    exactly the same text hash (its own rank if there is no better one). errors: number -> sentence, for rows whose id was seen
     before.
     """
 
@@ -66,7 +66,7 @@ class Order:
 
 
 def order_documents(tables: Iterable[pa.Table], priority: list[tuple[str, bool]], exact: bool, spill: Path | None = None) -> Order:
-    """Order the documents of some tables with the columns of PROVENANCE, `hash_high` and `hash_low` (uint64, null for an empty
+    """Order the documents of some tables with the columns of PROVENANCE, `hash_high` and `hash_low` (uint64, null for a blank
     text), and those of `priority` as `priority_0`, `priority_1`, ...
 
     Missing priorities come last in either direction; ties go by id, then by place. spill: folder for DuckDB's temporary files beyond
@@ -124,7 +124,7 @@ def _sentence(label: str, file: str | None, position: int | None, first: int) ->
 
 
 def _originals(rank: np.ndarray, high: np.ndarray, low: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The least rank among the documents of equal hash; an empty text (not usable) is nobody's duplicate."""
+    """The least rank among the documents of equal hash; a blank text (not usable) is nobody's duplicate."""
     original = rank.copy()
     rows = np.flatnonzero(usable & (rank != NO_RANK))
     rows = rows[np.lexsort((rank[rows], low[rows], high[rows]))]

@@ -1,7 +1,8 @@
 """Sketch records: one row per document with all that deduplication needs to know of it, a hundredth of its text.
 
-Columns: id, source, file, source_id, position; text_bytes; hash_high and hash_low (xxh3-128 of the normalised text, null for an empty one);
-priority_0, ... (what decides who stays); and for near duplicates filled, signature and band_000, ... (the band keys).
+Columns: id, source, file, source_id, position; text_bytes; hash_high and hash_low (xxh3-128 of what must be equal in exact
+duplicates, null for a blank text); priority_0, ... (what decides who stays); and for near duplicates filled, signature and band_000, ...
+(the band keys).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.order import PROVENANCE
 from pipeline.dedup.sketch import sketch_batch
 
+_RAW = b"raw\0"
+"""Goes before a text that is hashed as written. As a little-endian uint32 it is no code point, so no normalised text is hashed alike."""
+
 
 @dataclass(frozen=True)
 class SketchSettings:
@@ -36,6 +40,8 @@ class SketchSettings:
     rows: int
     priority: tuple[str, ...]
     normalizer: str = NORMALIZER_VERSION
+    version: str = "2"
+    """Raise it when the records of the same documents change."""
 
 
 def sketch_settings(config: DedupConfig) -> SketchSettings:
@@ -60,7 +66,7 @@ def sketch_records(table: pa.Table, settings: SketchSettings, text_column: str =
     columns: dict[str, Any] = {name: _column(table, name).cast(type_) for name, type_ in PROVENANCE}
     measured = pc.fill_null(pc.binary_length(text), 0).cast(pa.int64())
     columns["text_bytes"] = measured
-    columns["hash_high"], columns["hash_low"] = _text_hashes(normalized)
+    columns["hash_high"], columns["hash_low"] = _text_hashes(normalized, text)
     for index, name in enumerate(settings.priority):
         values = _column(table, name) if name in table.column_names or name != "text_bytes" else measured
         columns[f"priority_{index}"] = values.cast(pa.string()) if pa.types.is_null(values.type) else values
@@ -78,14 +84,22 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     return table.column(name) if name in table.column_names else pa.nulls(len(table))
 
 
-def _text_hashes(texts: Normalized) -> tuple[pa.Array, pa.Array]:
-    """Halves of the xxh3-128 of each document's code points (as little-endian uint32), null for an empty text."""
+def _text_hashes(texts: Normalized, raw: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """Halves of the xxh3-128 of each document's normalised code points (as little-endian uint32), null for a blank text.
+
+    A text without letters and digits, such as a row of emoji, normalises to nothing; it is hashed as written, without outer white space.
+    """
     codes: Any = texts.codepoints.astype("<u4", copy=False).view(np.uint8)
     view = memoryview(codes)
     bounds = (texts.offsets * 4).tolist()
     digests = [xxhash.xxh3_128_digest(view[start:stop]) for start, stop in pairwise(bounds)]
-    halves = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
     empty = np.diff(texts.offsets) == 0
+    rows = np.flatnonzero(empty)
+    for row, written in zip(rows.tolist(), raw.take(pa.array(rows)).to_pylist(), strict=True):
+        if written and (stripped := written.strip()):
+            digests[row] = xxhash.xxh3_128_digest(_RAW + stripped.encode())
+            empty[row] = False
+    halves = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
     return pa.array(np.ascontiguousarray(halves[:, 0]), mask=empty), pa.array(np.ascontiguousarray(halves[:, 1]), mask=empty)
 
 

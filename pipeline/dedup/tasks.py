@@ -102,7 +102,7 @@ class OrderTask:
 
 @dataclass(frozen=True)
 class BandTask:
-    """Write `band-<band>-<part>.parquet`: the candidate pairs (better, worse, matches, certain) of one band, for one range of its keys."""
+    """Write `band-<band>-<part>.parquet`: the candidate pairs (better, worse) of one band, for one range of its keys."""
 
     sketches: tuple[str, ...] = field(metadata={"fingerprint": False})
     order: str = field(metadata={"fingerprint": False})
@@ -112,6 +112,7 @@ class BandTask:
     permutations: int
     threshold: float
     bucket_limit: int
+    version: str = "2"
 
     @property
     def name(self) -> str:
@@ -148,24 +149,25 @@ class BandTask:
 
 def edge_table(edges: Edges) -> pa.Table:
     """Edges as a table."""
-    return pa.table({"better": edges.better, "worse": edges.worse, "matches": edges.matches, "certain": edges.certain})
+    return pa.table({"better": edges.better, "worse": edges.worse})
 
 
 def read_edges(path: str) -> Edges:
     """The edges of a file that `edge_table` describes."""
     table = pq.read_table(path, use_threads=False)
-    return Edges(*(table.column(name).to_numpy() for name in ("better", "worse", "matches", "certain")))
+    return Edges(*(table.column(name).to_numpy() for name in ("better", "worse")))
 
 
 @dataclass(frozen=True)
 class EdgesTask:
-    """Write `edges.parquet`: each candidate pair once, sorted, and as `chunk` the verification task that compares its texts (-1: none)."""
+    """Write `edges.parquet`: each candidate pair once, sorted, and as `chunk` the verification task that compares its texts."""
 
     bands: tuple[str, ...] = field(metadata={"fingerprint": False})
     sketches: tuple[str, ...] = field(metadata={"fingerprint": False})
     order: str = field(metadata={"fingerprint": False})
     verify_bytes: int
     name: str = "edges"
+    version: str = "2"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -178,8 +180,6 @@ class EdgesTask:
         size_of_rank = np.zeros(len(rank), np.int64)
         ranked = rank != NO_RANK
         size_of_rank[rank[ranked]] = np.concatenate([np.zeros(0, np.int64), *sizes])[ranked]
-        chunk = np.full(len(edges.better), -1, np.int32)
-        open_ = np.flatnonzero(~edges.certain)
-        chunk[open_] = chunks(edges.better[open_], edges.worse[open_], size_of_rank, self.verify_bytes)
+        chunk = chunks(edges.better, edges.worse, size_of_rank, self.verify_bytes).astype(np.int32)
         write_table(folder / "edges.parquet", edge_table(edges).append_column("chunk", pa.array(chunk)))
-        return {"pairs": len(chunk), "certain": int(edges.certain.sum()), "chunks": int(chunk.max(initial=-1)) + 1}
+        return {"pairs": len(chunk), "chunks": int(chunk.max(initial=-1)) + 1}

@@ -89,12 +89,11 @@ def _normalized_rows(split: Split, rows: np.ndarray) -> list[Normalized]:
 class VerdictTask:
     """Write `verdict-<split>.parquet` for every split: row, id, cluster, cluster_size, similarity, verdict (see REASONS), error.
 
-    edges: empty for a run without near duplicates. chains, permutations: as configured.
+    verified: empty for a run without near duplicates. chains, permutations: as configured.
     """
 
     sketches: tuple[str, ...] = field(metadata={"fingerprint": False})
     order: str = field(metadata={"fingerprint": False})
-    edges: str = field(metadata={"fingerprint": False})
     verified: tuple[str, ...] = field(metadata={"fingerprint": False})
     splits: tuple[str, ...]
     chains: bool
@@ -103,7 +102,7 @@ class VerdictTask:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.order, *((self.edges,) if self.edges else ()), *self.verified, *self.sketches)
+        return (self.order, *self.verified, *self.sketches)
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         table = pq.read_table(self.order, use_threads=False)
@@ -125,13 +124,8 @@ class VerdictTask:
         return {"verdicts": dict(zip(REASONS, counts, strict=True))}
 
     def _pairs(self) -> Pairs:
-        """What is proven: pairs that are certain by their sketches, and pairs whose texts were compared."""
+        """The pairs whose texts were compared and are similar."""
         better, worse, similarity = [np.zeros(0, np.uint32)], [np.zeros(0, np.uint32)], [np.zeros(0)]
-        if self.edges:
-            certain = pq.read_table(self.edges, filters=pc.field("certain"), use_threads=False)
-            better.append(certain.column("better").to_numpy())
-            worse.append(certain.column("worse").to_numpy())
-            similarity.append(certain.column("matches").to_numpy() / self.permutations)
         for path in self.verified:
             table = pq.read_table(path, use_threads=False)
             for parts, name in ((better, "better"), (worse, "worse"), (similarity, "similarity")):

@@ -18,7 +18,7 @@ REASONS = ("kept", "exact_duplicate", "near_duplicate", "duplicate_id")
 
 @dataclass(frozen=True)
 class Pairs:
-    """Proven pairs: uint32 ranks better < worse, and float64 similarity, at or above the threshold."""
+    """Proven pairs: uint32 ranks better < worse, and float64 similarity of their texts, at or above the threshold."""
 
     better: np.ndarray
     worse: np.ndarray

@@ -1,4 +1,4 @@
-"""Verification: no document is dropped because of a bucket alone; each pair's similarity is proven by its sketches or counted exactly."""
+"""Verification: no document is dropped because of a bucket or a sketch; the similarity of each pair that holds is counted exactly."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from decontam.normalize import Normalized
 from pipeline.dedup.shingles import CODEPOINTS, HASHES, OFFSETS, hash_shingles, powers
 
 SIGMAS = 3.0
-"""Standard errors by which an estimate must be off the threshold to decide alone: wrong in about 1 of 740 pairs that lie right at it."""
+"""Standard errors by which an estimate must be below the threshold to rule a pair out: about 1 in 740 of those right at it is lost so."""
 
 VERIFY_BYTES = 64 << 20
 """Text bytes that one verification task holds: four bytes per character when normalised, so 256 MB for English."""
 
 
-def certainty_limits(threshold: float, permutations: int) -> tuple[np.ndarray, np.ndarray]:
-    """(rejected_below, certain_above), both int64[permutations + 1], in equal slots of two sketches.
+def rejection_limits(threshold: float, permutations: int) -> np.ndarray:
+    """int64[permutations + 1], in equal slots of two sketches: fewer rule the pair out.
 
     Index: the smaller number of slots that the two filled on their own; only those are independent samples, so the standard error of the
-    estimate at similarity t is sqrt(t (1 - t) / filled) (binomial). Fewer matches than `rejected_below` rule the pair out, more than
-    `certain_above` prove it; in between the texts are compared. Where 3 sigma reach beyond 1, nothing is certain but the texts.
+    estimate at similarity t is sqrt(t (1 - t) / filled) (binomial). Sketches only ever reject: a pair that they don't rule out, however
+    alike they are, is similar if its texts say so.
     """
     filled = np.maximum(np.arange(permutations + 1), 1)
     error = SIGMAS * np.sqrt(threshold * (1.0 - threshold) / filled)
     rejected_below = np.ceil((threshold - error) * permutations - 1e-9).astype(np.int64)
-    certain_above = np.floor((threshold + error) * permutations + 1e-9).astype(np.int64)
-    return np.maximum(rejected_below, 0), certain_above
+    return np.maximum(rejected_below, 0)
 
 
 _TABLE = types.uint64[::1]

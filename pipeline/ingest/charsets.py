@@ -1,7 +1,8 @@
 """Choosing the encoding of a page's bytes and decoding them, with the Korean family of encodings treated as the one it is.
 
 Order and reasons (measured in reference/curation.md 3.1): byte order mark, strict UTF-8 (many Korean pages still declare EUC-KR after they
-moved to UTF-8), the declared encodings, a detector, and else nothing: a page that would come out as noise is refused.
+moved to UTF-8), UTF-8 with a few broken bytes (a default header or a detector would make mojibake of the whole page), the declared
+encodings, a detector, and else nothing: a page that would come out as noise is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import webencodings
 
 MAX_REPLACED = 0.001
 """Largest share of U+FFFD in an accepted text: 0.1 % is a few broken characters, more is the wrong encoding."""
+_MIN_INTACT = 4
+"""Intact non-ASCII characters per U+FFFD that make an undeclared encoding believable: Latin-1 and CP949 read as UTF-8 are mostly broken."""
 _MIN_REPAIRED = 8
 """Hangul syllables that a repair must bring out: a handful can come from a run of accented capitals or quotation marks."""
 _COMMON_HANGUL = re.compile("[가-힣]")
@@ -33,6 +36,7 @@ _WESTERN = frozenset({"cp1252", "iso8859-1", "iso8859-15", "latin-1"})
 _META = re.compile(rb"<meta[^>]{0,600}?charset\s{0,4}=\s{0,4}[\"']?\s{0,4}([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
 _XML = re.compile(rb"\A\s{0,64}<\?xml[^>]{0,200}?encoding\s{0,4}=\s{0,4}[\"']([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
 _KOREAN_PAGE = re.compile(rb"lang\s{0,4}=\s{0,4}[\"']?ko\b|<language>\s{0,8}ko\b", re.IGNORECASE)
+_THREE_BYTES = re.compile("[\u0800-\ufffc\U00010000-\U0010ffff]")
 _HIGH_RUN = re.compile(rb"[\x81-\xfe][\xa1-\xfe]{3}")
 _MOJIBAKE_RUN = re.compile("[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{4}")
 _CP1252_BYTE = {ord(bytes([byte]).decode("cp1252")): byte for byte in range(0x80, 0xA0) if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
@@ -84,7 +88,12 @@ def decode_bytes(raw: bytes, declared: str | None = None, is_html: bool = True, 
     found = _attempt(raw, "utf-8", "utf-8", "strict")
     if found is not None:
         return _repaired(found)
+    found = _damaged_utf8(raw)
+    if found is not None:
+        return found
     korean = korean or any(codec == "cp949" for _, codec in candidates) or _KOREAN_PAGE.search(raw[:_META_BYTES]) is not None
+    # UTF-16 with its NUL bytes is already read; without them the declaration describes another file than the one that was sent.
+    candidates = [candidate for candidate in candidates if not candidate[1].startswith("utf-16")]
     # Servers send ISO-8859-1 by default, whatever the page is: the page's own word goes first.
     candidates.sort(key=lambda candidate: candidate[1] in _WESTERN)
     for errors in ("strict", "replace"):
@@ -108,9 +117,37 @@ def _attempt(raw: bytes, codec: str, source: str, errors: str) -> Decoded | None
         text = raw.decode(codec, errors)
     except (UnicodeError, ValueError):
         return None
-    ratio = text.count("\ufffd") / len(text) if text else 0.0
-    accepted = ratio <= MAX_REPLACED and _is_text(text)
-    return Decoded(text, codec, source, ratio) if accepted else None
+    replaced = text.count("\ufffd")
+    # One broken character is accepted in a text of any length: a page under 1000 characters is damaged as easily as a long one.
+    accepted = replaced <= max(1, MAX_REPLACED * len(text)) and _is_text(text)
+    return Decoded(text, codec, source, replaced / len(text) if text else 0.0) if accepted else None
+
+
+def _guess(raw: bytes, codec: str) -> Decoded | None:
+    """Decode with an encoding nobody declared: a broken character over the ratio needs intact ones that speak for the encoding."""
+    found = _attempt(raw, codec, "detector", "replace")
+    return found if found is not None and (found.replacement_ratio <= MAX_REPLACED or _mostly_intact(found.text)) else None
+
+
+def _mostly_intact(text: str) -> bool:
+    replaced = text.count("\ufffd")
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return int(np.count_nonzero(points > 0x7F)) - replaced >= _MIN_INTACT * replaced
+
+
+def _damaged_utf8(raw: bytes) -> Decoded | None:
+    """UTF-8 with few broken bytes (a page cut off by the crawler, a stray byte of a template), whatever the server declares.
+
+    Short CP949 can look like that too, but only as two-byte sequences, and then it is valid CP949 with Hangul in a row.
+    """
+    found = _attempt(raw, "utf-8", "utf-8", "replace")
+    if found is None or not _mostly_intact(found.text):
+        return None
+    if _THREE_BYTES.search(found.text) is None and _KS_HANGUL.search(raw):
+        other = _attempt(raw, "cp949", "detector", "strict")
+        if other is not None and hangul_share(other.text) > _MIN_HANGUL:
+            return None
+    return found
 
 
 def _is_text(text: str) -> bool:
@@ -134,13 +171,13 @@ def _korean_attempt(raw: bytes) -> Decoded | None:
     """Bytes declared as Western that read as Korean: the default header of a server in front of a Korean page."""
     if _HIGH_RUN.search(raw[:_DETECT_BYTES]) is None:
         return None
-    found = _attempt(raw, "cp949", "detector", "replace")
+    found = _guess(raw, "cp949")
     return found if found is not None and hangul_share(found.text) > _MIN_HANGUL else None
 
 
 def _detected(raw: bytes, korean: bool) -> Decoded | None:
     if korean:
-        both = [found for codec in ("cp949", "johab") if (found := _attempt(raw, codec, "detector", "replace"))]
+        both = [found for codec in ("cp949", "johab") if (found := _guess(raw, codec))]
         best = max(both, key=lambda found: hangul_share(found.text), default=None)
         if best is not None and hangul_share(best.text) > _MIN_HANGUL:
             return best
@@ -149,7 +186,7 @@ def _detected(raw: bytes, korean: bool) -> Decoded | None:
     codec = codec_of(guess)
     order = [codec] if codec not in (None, "utf-8", *_WESTERN) else []
     for name in [*order, "cp949", "johab", "utf-8", *([codec] if codec in _WESTERN else [])]:
-        found = _attempt(raw, str(name), "detector", "replace")
+        found = _guess(raw, str(name))
         if found is None or (name in ("cp949", "johab") and hangul_share(found.text) <= _MIN_HANGUL):
             continue
         return found

@@ -19,7 +19,10 @@ _STATUS = re.compile(rb"HTTP/\d[.\d]{0,4}\s{1,4}(\d{3})(?!\d)", re.IGNORECASE)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _CHARSET = re.compile(r"charset\s{0,8}=\s{0,8}[\"']?\s{0,8}([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"[ \t]{0,8}([0-9A-Fa-f]{1,15})[ \t]{0,8}(?:;[^\r\n]{0,1024})?\r?\n")
+_GZIP_WINDOW = 31
 _PIECE_BYTES = 1 << 20
+_FEED_BYTES = 1 << 13
+"""Compressed bytes per call: zlib copies what it has not consumed, so a body of many small members would cost its square."""
 
 
 class BadPayload(Exception):
@@ -28,11 +31,11 @@ class BadPayload(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response after parsing; `body` still carries its encodings."""
+    """An HTTP response after parsing; `body` still carries its encodings, and is None when the header block is over MAX_HEADER_BYTES."""
 
     status: int | None
     headers: dict[str, str]
-    body: bytes
+    body: bytes | None
 
 
 def parse_response(block: bytes) -> Response | None:
@@ -41,8 +44,10 @@ def parse_response(block: bytes) -> Response | None:
     if status is None:
         return None
     end = _END_OF_HEADERS.search(block, 0, MAX_HEADER_BYTES)
-    head, body = (block[: end.start()], block[end.end() :]) if end else (block[:MAX_HEADER_BYTES], b"")
-    return Response(int(status[1]), parse_headers(head), body)
+    if end is not None:
+        return Response(int(status[1]), parse_headers(block[: end.start()]), block[end.end() :])
+    body = b"" if len(block) <= MAX_HEADER_BYTES else None
+    return Response(int(status[1]), parse_headers(block[:MAX_HEADER_BYTES]), body)
 
 
 def parse_headers(head: bytes) -> dict[str, str]:
@@ -80,6 +85,8 @@ def decoded_body(response: Response, config: IngestConfig) -> bytes:
     is returned as it is. Raises BadPayload for a broken or oversized one.
     """
     body = response.body
+    if body is None:
+        raise BadPayload(f"can't be found: the header block is over {MAX_HEADER_BYTES} bytes")
     if "chunked" in response.headers.get("transfer-encoding", "").lower():
         body = _unchunk(body)
     encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",") if name.strip()]
@@ -151,10 +158,10 @@ def _unchunk(body: bytes) -> bytes:
 
 
 def _undo(name: str, body: bytes, config: IngestConfig) -> bytes:
-    if name in ("identity", "none", "utf-8", ""):
+    if not body or name in ("identity", "none", "utf-8", ""):  # an empty body is no damaged one: it is dropped as empty
         return body
     if name in ("gzip", "x-gzip"):
-        return _inflate(body, 31, config) if body.startswith(GZIP_MAGIC) else body
+        return _inflate(body, _GZIP_WINDOW, config) if body.startswith(GZIP_MAGIC) else body
     if name == "deflate":
         if len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0:
             return _inflate(body, 15, config)
@@ -167,17 +174,21 @@ def _undo(name: str, body: bytes, config: IngestConfig) -> bytes:
 
 
 def _inflate(body: bytes, window: int, config: IngestConfig) -> bytes:
+    """A zlib, deflate or gzip body; gzip may have several members (RFC 1952 section 2.2), and what follows the last one is ignored."""
     decoder = zlib.decompressobj(wbits=window)
     pieces: list[bytes] = []
-    size = 0
+    size = at = 0
     try:
-        while body and not decoder.eof:
-            piece = decoder.decompress(body, _PIECE_BYTES)
-            body = decoder.unconsumed_tail
+        while not decoder.eof:
+            fed = body[at : at + _FEED_BYTES]
+            piece = decoder.decompress(fed, _PIECE_BYTES)
+            at += len(fed) - len(decoder.unused_data if decoder.eof else decoder.unconsumed_tail)
             size += len(piece)
             _check_size(size, config)
             pieces.append(piece)
-            if not piece and not body:
+            if decoder.eof and window == _GZIP_WINDOW and body.startswith(GZIP_MAGIC, at):
+                decoder = zlib.decompressobj(wbits=window)
+            elif not piece and not fed:
                 break
     except zlib.error as error:
         raise BadPayload(f"can't be decompressed after {size} bytes: {error}") from error

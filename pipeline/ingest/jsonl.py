@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -16,6 +17,8 @@ _BLANK = b" \t\r"
 _BOM = b"\xef\xbb\xbf"
 _HEAD_BYTES = 2048
 _KNOWN = ("url", "title", "date")
+_FIRST_INEXACT = 2.0**63
+"""orjson gives integers beyond 64 bits as floats, in which different ids become the same."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,13 @@ def fill_record(row: Row, line: bytes, fields: Fields) -> str | None:
         return f"is not valid JSON: {error}"
     if not isinstance(record, dict):
         return f"is {_kind(record)}, not a JSON object"
-    row.source_id = _identifier(record.pop(fields.id, None))
+    identifier = record.pop(fields.id, None)
+    if isinstance(identifier, float) and abs(identifier) >= _FIRST_INEXACT:
+        try:
+            identifier = _exact(line, fields.id)
+        except RecursionError:
+            return f"is nested too deeply to read the large number in field '{fields.id}' exactly"
+    row.source_id = _identifier(identifier)
     if fields.keep_ids:
         if row.source_id is None:
             return f"has no id in field '{fields.id}'"
@@ -71,7 +80,10 @@ def fill_record(row: Row, line: bytes, fields: Fields) -> str | None:
         if isinstance(record.get(name), str):
             setattr(row, name, record.pop(name))
     row.text = text
-    row.meta = orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode() if record else None
+    try:
+        row.meta = orjson.dumps(record, option=orjson.OPT_SORT_KEYS).decode() if record else None
+    except orjson.JSONEncodeError as error:  # orjson reads deeper nesting than it writes
+        return f"has other fields that can't be kept: {error}"
     if not text or text.isspace():
         row.drop_reason = "empty_text"
     return None
@@ -132,6 +144,11 @@ def _identifier(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _exact(line: bytes, name: str) -> str:
+    """The number in field `name` as it stands in the line, which orjson has found to be valid."""
+    return str(json.loads(line.decode(), parse_int=str, parse_float=str)[name])
 
 
 def _kind(value: Any) -> str:

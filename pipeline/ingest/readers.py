@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.files import open_file
 from pipeline.ingest.arc import read_arc
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.formats import UnreadableFile, detect_format, uncompressed_head
+from pipeline.ingest.formats import detect_format, uncompressed_head
 from pipeline.ingest.http_payload import fill_payload
 from pipeline.ingest.jsonl import Fields, read_jsonl
 from pipeline.ingest.parquet import read_parquet
@@ -50,24 +50,18 @@ _MIME_BY_SUFFIX = {
 def read_part(part: Part, config: IngestConfig) -> Iterator[pa.Table]:
     """Tables of `rows.SCHEMA`, each about `config.batch_bytes` at most, with one row per record of the part, in file order.
 
-    Rows the reader decides carry `drop_reason` or `error` (with `excerpt`). Raises UnreadableFile when the file can't be opened or
-    isn't what its format says as a whole, and UserError when a Parquet text column is missing or isn't text.
+    Rows the reader decides carry `drop_reason` or `error` (with `excerpt`). Raises UnreadableFile when the content isn't what its
+    format says as a whole, and UserError when a Parquet text or id column can't be used. A file that can't be opened or read (OSError,
+    or what a remote filesystem raises) is no damaged content: that is passed on, so that the run stops and can be repeated.
     """
     fields = Fields(part.text_column, part.id_column, part.keep_ids)
-    try:
-        file = open_file(part.path)
-    except OSError as error:
-        raise UnreadableFile(part.path, f"it can't be opened: {error.strerror or error}") from error
-    with file:
-        try:
-            if part.format == "parquet":
-                yield from read_parquet(file, part.path, part.name, part.source, fields, config, part.start, part.stop)
-            elif part.format in _ROW_FORMATS:
-                yield from tables(_rows(file, part, fields, config), part.source, part.name, config.batch_bytes)
-            else:
-                raise ValueError(f"{part.name}: '{part.format}' is not a format that ingest reads")
-        except OSError as error:
-            raise UnreadableFile(part.path, f"reading it failed: {error.strerror or error}") from error
+    with open_file(part.path) as file:
+        if part.format == "parquet":
+            yield from read_parquet(file, part.path, part.name, part.source, fields, config, part.start, part.stop)
+        elif part.format in _ROW_FORMATS:
+            yield from tables(_rows(file, part, fields, config), part.source, part.name, config.batch_bytes)
+        else:
+            raise ValueError(f"{part.name}: '{part.format}' is not a format that ingest reads")
 
 
 def _rows(file: IO[bytes], part: Part, fields: Fields, config: IngestConfig) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import zstandard
 
-from pipeline.ingest.formats import GZIP_MAGIC, ZSTD_MAGIC
+from pipeline.ingest.formats import GZIP_MAGIC, ZSTD_MAGIC, uncompressed_head
 from pipeline.ingest.rows import Row
 
 _READ_BYTES = 1 << 17
@@ -20,6 +20,10 @@ _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _DICTIONARY_FRAME = 0x184D2A5D
 """First frame of a .warc.zst that carries the dictionary of the others (IIPC zstd WARC proposal)."""
 _MAX_DICTIONARY_BYTES = 1 << 24
+_GZIP_PROBE_BYTES = 1 << 12
+"""Enough for a gzip header and the first words of the content; a header that is longer isn't found."""
+_ZSTD_PROBE_BYTES = (1 << 17) + 32
+"""zstd gives nothing before a whole block is there: at most 128 KiB, after the frame's and the block's header."""
 
 
 @dataclass(frozen=True)
@@ -178,21 +182,23 @@ class ByteStream:
                 return data
 
     def _open_member(self) -> bool:
-        while True:
+        while True:  # not recursive: a file may begin with any number of skippable frames
             self._input = self._input.lstrip(b"\0")
             self._more(8)
             if not self._input:
                 return False
-            if self._input[0]:
+            if not self._input[0]:
+                continue
+            position = self._input_end - len(self._input)
+            if self.codec != "zstd" or self._input.startswith(ZSTD_MAGIC) or not _is_zstd(self._input):
                 break
-        position = self._input_end - len(self._input)
+            if not self._skip_frame(position):
+                return False
         self._members.append((self._produced, position))
         if self.codec == "gzip" and self._input.startswith(GZIP_MAGIC):
             self._decoder = zlib.decompressobj(wbits=31)
         elif self.codec == "zstd" and self._input.startswith(ZSTD_MAGIC):
             self._decoder = zstandard.ZstdDecompressor(dict_data=self._dictionary).decompressobj()
-        elif self.codec == "zstd" and _is_zstd(self._input):
-            return self._skip_frame(position) and self._open_member()
         else:
             self._end(f"the bytes at {position} are not a {self.codec} member")
             return False
@@ -200,7 +206,7 @@ class ByteStream:
         return True
 
     def _skip_frame(self, position: int) -> bool:
-        self._members.pop()
+        """Consume a skippable frame, or take the dictionary in it; False when the dictionary is damaged."""
         magic, size = struct.unpack("<II", self._input[:8].ljust(8, b"\0"))
         self._input = self._input[8:]
         if magic == _DICTIONARY_FRAME and position == 0 and size <= _MAX_DICTIONARY_BYTES:
@@ -260,25 +266,35 @@ class ByteStream:
         self._ended = True
 
 
-def next_member(file: IO[bytes], start: int, opens: tuple[bytes, ...], limits: Limits) -> int | None:
-    """File offset of the first gzip or zstd member at or after `start` whose content begins with one of `opens`."""
-    overlap = 3
-    offset, tail = start, b""
-    file.seek(start)
-    while True:
+def next_member(file: IO[bytes], start: int, opens: tuple[bytes, ...], limits: Limits, stop: int | None = None) -> int | None:
+    """File offset of the first gzip or zstd member that begins in [start, stop) and whose content begins with one of `opens`."""
+    offset, block = start, b""
+    while stop is None or offset < stop:
+        file.seek(offset + len(block))
         data = file.read(_CHUNK_BYTES)
-        block = tail + data
-        for at in _magic_offsets(block):
-            candidate = offset - len(tail) + at
-            stream = ByteStream(file, limits, candidate)
-            stream.fill(max(map(len, opens)))
-            if stream.peek(max(map(len, opens))).startswith(opens):
-                return candidate
-        offset += len(data)
+        block += data
+        # The last bytes wait for the next round, so that every candidate has all the bytes that its probe looks at.
+        ready = max(0, len(block) - _ZSTD_PROBE_BYTES) if data else len(block)
+        for at in _magic_offsets(block, ready if stop is None else min(ready, stop - offset)):
+            if _probe(block, at).startswith(opens) and _opens_with(ByteStream(file, limits, offset + at), opens):
+                return offset + at
         if not data:
             return None
-        file.seek(offset)
-        tail = block[-overlap:]
+        offset, block = offset + ready, block[ready:]
+    return None
+
+
+def _probe(block: bytes, at: int) -> bytes:
+    """The first uncompressed bytes of a candidate, from few bytes: magic numbers that begin no member are common in hostile files."""
+    size = _GZIP_PROBE_BYTES if block.startswith(GZIP_MAGIC, at) else _ZSTD_PROBE_BYTES
+    return uncompressed_head(block[at : at + size])
+
+
+def _opens_with(stream: ByteStream, opens: tuple[bytes, ...]) -> bool:
+    """Whether the stream's first member can be read as `ByteStream` will read it; the probe may end before the damage."""
+    count = max(map(len, opens))
+    stream.fill(count)
+    return stream.peek(count).startswith(opens)
 
 
 def hidden_member(stream: ByteStream, file: IO[bytes], opens: tuple[bytes, ...], limits: Limits) -> int | None:
@@ -295,13 +311,14 @@ def hidden_member(stream: ByteStream, file: IO[bytes], opens: tuple[bytes, ...],
     return found
 
 
-def _magic_offsets(block: bytes) -> list[int]:
+def _magic_offsets(block: bytes, before: int) -> list[int]:
+    """Where magic numbers begin in the first `before` bytes."""
     found = []
     for magic in (GZIP_MAGIC, ZSTD_MAGIC):
-        at = block.find(magic)
+        at = block.find(magic, 0, before + len(magic) - 1)
         while at >= 0:
             found.append(at)
-            at = block.find(magic, at + 1)
+            at = block.find(magic, at + 1, before + len(magic) - 1)
     return sorted(found)
 
 

@@ -16,8 +16,9 @@ from pipeline.ingest.rows import Row, excerpt
 from pipeline.ingest.streams import ByteStream, Limits, hidden_member, next_member
 
 _OPENS = (b"WARC/",)
-_NEXT = b"\nWARC/1."
+_NEXT = b"\nWARC/"
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]{0,8}\r?\n")
+_VERSION_BYTES = 32
 _DATE = re.compile(r"[0-9]{4}(?:-|\Z)")
 _KEPT_TYPES = frozenset({"response", "resource", "conversion"})
 _HEAD_BYTES = 2048
@@ -29,7 +30,7 @@ def read_warc(file: IO[bytes], config: IngestConfig, start: int = 0, stop: int |
     A record that can't be read, and bytes that are no record, become one quarantine row each; reading goes on at the next record.
     """
     limits = Limits(config.max_ratio, config.max_document_bytes)
-    offset: int | None = start if start == 0 else next_member(file, start, _OPENS, limits)
+    offset: int | None = start if start == 0 else next_member(file, start, _OPENS, limits, stop)
     while offset is not None and (stop is None or offset < stop):
         stream = ByteStream(file, limits, offset)
         compressed = hidden_member(stream, file, _OPENS, limits)
@@ -43,7 +44,7 @@ def read_warc(file: IO[bytes], config: IngestConfig, start: int = 0, stop: int |
             return
         if not reported:
             yield stream.damage_row()
-        offset = next_member(file, stream.damage.offset + 1, _OPENS, limits)
+        offset = next_member(file, stream.damage.offset + 1, _OPENS, limits, stop)
 
 
 def _records(stream: ByteStream, config: IngestConfig, stop: int | None) -> Generator[Row, None, bool]:
@@ -90,7 +91,7 @@ def _read_record(stream: ByteStream, row: Row, config: IngestConfig) -> Row:
 
 def _header(stream: ByteStream) -> tuple[int, dict[str, str] | None]:
     """(size of the header block in bytes, its fields) without consuming it; None where there is no header."""
-    if not _VERSION.match(stream.peek(32)):
+    if not _VERSION.match(stream.peek(_VERSION_BYTES)):
         return 0, None
     ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (at := stream.find(mark, MAX_HEADER_BYTES)) >= 0]
     if not ends:
@@ -107,10 +108,14 @@ def _followed_by_record(stream: ByteStream, size: int) -> bool:
 
 
 def _bad(stream: ByteStream, row: Row, error: str) -> Row:
+    """Consume up to the next line that is a WARC version, of any version: old files are WARC/0.17 or WARC/0.18."""
     row.error = error
     stream.skip(5)
-    if stream.skip_to(_NEXT):
+    while stream.skip_to(_NEXT):
         stream.skip(1)
+        stream.fill(_VERSION_BYTES)
+        if _VERSION.match(stream.peek(_VERSION_BYTES)):
+            break
     return row
 
 

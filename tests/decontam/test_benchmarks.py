@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -109,6 +110,11 @@ def test_field_map_by_record_name_and_by_file_name(tmp_path: Path) -> None:
         ("a.jsonl.gz", b"no gzip", "cannot be read"),
         ("a.jsonl.gz", gzip.compress(b'{"question": "x"}\n' * 1000)[:40], "cannot be read"),
         ("a.jsonl.zst", b"no zstd at all", "cannot be read"),
+        ("a.jsonl", b'{"question": "x"}\n{"question": "x \\ud800 y"}\n', r"row 2, has the lone surrogate \\ud800"),
+        ("a.jsonl", b'{"question": "x", "\\udfff": 1}\n', r"row 1, has the lone surrogate \\udfff"),
+        ("a.jsonl", b'{"question": "x", "nr": ' + b"7" * 5000 + b"}\n", "row 1, has a number of over 4300 digits"),
+        ("a.json", b'[{"question": "x"}, {"question": ["\\udc00"]}]', "row 2, has the lone surrogate"),
+        ("a.json", b'[{"question": "x"}, {"nr": [-' + b"7" * 5000 + b"]}]", "row 2, has a number of over 4300 digits"),
         ("a.json", b'{"a": 1}', "holds no list of items"),
         ("a.json", b"[1]", "row 1, is not a JSON object"),
         ("a.json", b"[" * 100_000, "not valid JSON"),
@@ -132,3 +138,46 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
             read_benchmarks(paths)
     with pytest.raises(DecontamError, match="no benchmark path"):
         read_benchmarks([])
+
+
+def test_files_of_one_name_are_benchmarks_of_their_own(tmp_path: Path) -> None:
+    for folder in ("gsm8k", "mmlu", "old/mmlu"):
+        (tmp_path / folder).mkdir(parents=True)
+        write(tmp_path / folder / "test.jsonl", [{"stem": f"Question of {folder}?"}])
+    write(tmp_path / "lone.jsonl", [ROW | {"benchmark": None}])
+    keys = FieldMap(text=("stem",))
+    names = {row["text"]: row["benchmark"] for row in read(tmp_path, field_maps={"test": keys})}
+    nearest = tmp_path.name
+    assert names == {
+        "Question of gsm8k?": "gsm8k/test", "Question of mmlu?": f"{nearest}/mmlu/test", "Question of old/mmlu?": "old/mmlu/test",
+        "What is 2 + 2?\n3\nfour": "lone",
+    }  # fmt: skip
+    two = [tmp_path / "gsm8k" / "test.jsonl", tmp_path / "mmlu" / "test.jsonl"]
+    with pytest.raises(DecontamError, match=r"mmlu/test\.jsonl, row 1, has no text"):
+        read_benchmarks(two, {"gsm8k/test": keys})
+    assert set(read_benchmarks(two, {"gsm8k/test": keys, "mmlu/test": keys})["benchmark"].to_pylist()) == {"gsm8k/test", "mmlu/test"}
+
+
+def test_files_that_no_folder_tells_apart_are_refused(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.jsonl.gz"):
+        write(tmp_path / name, [ROW])
+    with pytest.raises(DecontamError, match=r"a\.jsonl and .*a\.jsonl\.gz would be one benchmark, 'a'"):
+        read_benchmarks(tmp_path)
+
+
+def test_one_file_by_two_paths_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.jsonl", [ROW])
+    monkeypatch.chdir(tmp_path)
+    assert read_benchmarks(["a.jsonl", tmp_path / "a.jsonl"]).num_rows == 1
+
+
+def test_long_csv_cells_are_read(tmp_path: Path) -> None:
+    long = "passage " * 20_000
+    with (tmp_path / "a.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["question", "context"], ["Where?", long]])
+    (tmp_path / "b.tsv").write_text(f"question\tcontext\nWhere?\t{long}\n")
+    limit = csv.field_size_limit(131_072)  # an earlier test may have raised it
+    try:
+        assert [row["text"] for row in read(tmp_path)] == ["Where?", long] * 2
+    finally:
+        csv.field_size_limit(limit)

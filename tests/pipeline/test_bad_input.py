@@ -81,7 +81,7 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("nowhere/*.jsonl", "no file matches 'nowhere/*.jsonl'"),
+        ("nowhere/*.jsonl", "/nowhere/*.jsonl'; check the path"),
         ("empty", "has no files in it"),
         ("mystery.bin", "can't tell the format"),
         ("numbers.parquet", "text"),
@@ -193,6 +193,23 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_space(con
     assert [line for line in done.stdout.splitlines() if line.startswith("code")] == ["code 1", "code 0"], done.stderr
     sentences = [line for line in done.stderr.splitlines() if line.startswith("onnuri: ")]
     assert len(sentences) == 1 and "No space left" in sentences[0] and "run again" in sentences[0]
+
+
+def test_a_stray_file_is_quarantined_and_a_move_left_out_leaves_no_old_result(config, tmp_path):
+    crawl = tmp_path / "crawl"
+    crawl.mkdir()
+    (crawl / "good.jsonl").write_text("\n".join(record(number) for number in range(20)), encoding="utf-8")
+    (crawl / "stray.zip").write_bytes(b"PK\x03\x04 not for us")
+    done = onnuri("run", config(str(crawl), dedup={}, refine={"preset": []}), "-o", tmp_path / "run", "--quiet")
+    assert done.returncode == 0, done.stderr
+    (stray,) = ds.dataset(tmp_path / "run" / "ingest" / "quarantine").to_table().to_pylist()
+    assert stray["file"] == "stray.zip" and "format" in stray["error"]
+    assert (tmp_path / "run" / "dedup").is_dir()
+    done = onnuri("run", config(str(crawl), refine={"preset": []}), "-o", tmp_path / "run", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "dedup").exists()
+    done = onnuri("inspect", tmp_path / "run", "select count(*) n, 'nan'::double x from documents", "--json")
+    assert json.loads(done.stdout) == [{"n": 20, "x": None}]
 
 
 def test_a_folder_that_is_not_a_run_is_not_touched(config, tmp_path):

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RunConfig, check_config, load_config
+from pipeline.config import RunConfig, absolute, check_config, load_config
 from pipeline.errors import UserError
-from pipeline.run import absolute
 
 GOOD = "inputs:\n  - path: ${data}/*.jsonl\n    source: x\nvars: {data: /here}\ndecontaminate: null\n"
 
@@ -43,6 +42,9 @@ def test_variables_and_overrides_are_applied(file):
         (GOOD, ["threshold"], "not of the form"),
         (GOOD, ["inputs.3.path=x"], "not a position in that list of 1"),
         (GOOD, ["output.x.y=1", "output=1"], "output"),
+        (GOOD, ["vars=[1]"], "vars must be names and values"),
+        (GOOD + "vars: {data: /other}\n", [], "the key 'vars' is given twice"),
+        (GOOD, ["inputs.0.format=csv"], r"inputs\.0\.format"),
         (GOOD, ["vars.data="], r"needs a value for \$\{data\}"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import random
 
 import fsspec
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.files import find_files
+from pipeline.files import find_files, open_file
 from pipeline.splits import Part, plan_splits
 
 
@@ -38,6 +40,56 @@ def test_files_of_one_name_get_as_many_parents_as_tell_them_apart(tmp_path):
     names = [file.name for file in find_files(patterns)]
     assert names == ["one/part.jsonl", "other.jsonl", "two/part.jsonl"]
     assert [file.name for file in find_files(patterns[::-1])] == names
+
+
+def test_folders_are_walked_through_links_but_not_in_circles_and_never_into_pipes_or_hidden_places(tmp_path):
+    for name in ("real/x.jsonl", "other/y.jsonl", "real/.git/z.jsonl", "real/_temporary/w.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "real" / "linked").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "real")
+    os.mkfifo(tmp_path / "real" / "pipe.jsonl")
+    assert [file.name for file in find_files([str(tmp_path / "real")])] == ["linked/y.jsonl", "x.jsonl"]
+    (tmp_path / "real" / "broken.jsonl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"can't read .*broken\.jsonl"):
+        find_files([str(tmp_path / "real")])
+
+
+def test_a_file_name_that_is_not_utf_8_is_spelled_out(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/" + "뉴스".encode("cp949") + b".jsonl"
+    with open(raw, "wb") as stream:
+        stream.write(b"{}")
+    (file,) = find_files([str(tmp_path)])
+    assert file.name == "\\xb4\\xba\\xbd\\xba.jsonl"
+    with open_file(file.path) as stream:
+        assert stream.read() == b"{}"
+    assert plan_splits([Part(file.path, file.name, "jsonl", "s", "f", 2)], 1000)[0].name.isascii()
+
+
+def test_a_server_that_fails_is_tried_again_and_then_an_os_error(monkeypatch):
+    monkeypatch.setattr("pipeline.files.RETRY_SECONDS", (0.0, 0.0))
+    with fsspec.open("memory://flaky/x", "wb") as stream:
+        stream.write(b"0123456789")
+    remote = open_file("memory://flaky/x")
+    reads, real = [], remote._stream.read
+
+    def failing(times: int):
+        def read(size: int) -> bytes:
+            reads.append(size)
+            if len(reads) <= times:
+                remote._stream.seek(7)
+                raise RuntimeError("503, come back later")
+            return real(size)
+
+        return read
+
+    monkeypatch.setattr(remote._stream, "read", failing(2))
+    assert remote.read(4) == b"0123" and len(reads) == 3
+    reads.clear()
+    monkeypatch.setattr(remote._stream, "read", failing(99))
+    with pytest.raises(OSError, match=r"the server failed 3 times .*come back later") as caught:
+        remote.read(4)
+    assert caught.value.errno == errno.EIO
 
 
 @pytest.mark.parametrize(

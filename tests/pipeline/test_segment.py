@@ -75,6 +75,17 @@ def test_a_new_configuration_leaves_nothing_of_the_old_one(tmp_path, engine):
     assert [path.name for path in (tmp_path / "toy" / "receipts").iterdir()] == ["a.json"]
 
 
+def test_files_of_a_run_that_was_killed_before_its_receipts_are_not_left_behind(tmp_path, engine):
+    segment(tmp_path, engine).rows([split("a", 20)], ToyReader(), (DropEverySeventh(),), COLUMNS)
+    assert (tmp_path / "toy" / "dropped" / "a.parquet").exists()
+    (tmp_path / "toy" / "receipts" / "a.json").unlink()
+    segment(tmp_path, engine).rows([split("a", 20)], ToyReader(), (), COLUMNS)
+    assert not (tmp_path / "toy" / "dropped" / "a.parquet").exists()
+    (tmp_path / "toy" / "receipts" / "a.json").write_text("{ cut")
+    segment(tmp_path, engine).rows([split("a", 20)], ToyReader(), (), COLUMNS)
+    assert json.loads((tmp_path / "toy" / "receipts" / "a.json").read_text())["rows_in"] == 20
+
+
 def test_a_record_that_breaks_a_stage_is_quarantined_alone(tmp_path, engine):
     segment(tmp_path, engine).rows([split("a", 20, "raise"), split("b", 5)], ToyReader(), (Poisoned(),), COLUMNS)
     quarantined = read(tmp_path, "quarantine")

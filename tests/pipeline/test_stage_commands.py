@@ -90,6 +90,36 @@ def test_train_classify_decontaminate_and_balance_one_after_the_other(small_samp
     assert sum(tokens.values()) <= 20_000 and abs(tokens["ko"] - tokens["en"]) < 2_000
 
 
+def test_a_users_own_languages_and_domains_are_understood(tmp_path):
+    path, mix = tmp_path / "mine.jsonl", tmp_path / "mix.yaml"
+    records = [{"id": f"r{n}", "text": f"text {n}", "lang": ("ko", "en")[n % 2], "domain": "law", "quality": n / 100} for n in range(60)]
+    path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    mix.write_text(yaml.safe_dump({"phases": {"general": {"domains": {"law": 1.0, "other": 0.0}}}}), encoding="utf-8")
+    done = onnuri("balance", path, "--mix", mix, "-o", tmp_path / "b", "--quiet")
+    assert done.returncode == 0, done.stderr
+    accounted(tmp_path / "b", 60)
+    assert {row["domain"] for row in rows(tmp_path / "b", "kept", "domain", "lang")} == {"law"}
+    assert len(rows(tmp_path / "b", "kept")) >= 58
+
+
+def test_dropped_documents_can_be_looked_at_again_and_no_command_destroys_its_input(finished_run, tmp_path):
+    dropped = finished_run / "dedup" / "dropped"
+    done = onnuri("refine", dropped, "-o", tmp_path / "again", "--quiet")
+    assert done.returncode == 0, done.stderr
+    accounted(tmp_path / "again", len(rows(finished_run / "dedup", "dropped", "id")))
+    assert len(rows(tmp_path / "again", "kept", "id")) > 0
+    before = sorted((tmp_path / "again" / "kept").iterdir())
+    for out, reason in (("again", "lies in the output folder"), ("other", "holds the result of refine")):
+        if out == "other":
+            (tmp_path / "again").rename(tmp_path / "other")
+            before = sorted((tmp_path / "other" / "kept").iterdir())
+        done = onnuri("dedup", tmp_path / "again" / "kept" if out == "again" else dropped, "-o", tmp_path / out)
+        assert done.returncode == 2 and reason in done.stderr
+    assert before and sorted((tmp_path / "other" / "kept").iterdir()) == before
+    done = onnuri("dedup", dropped, "-o", finished_run)
+    assert done.returncode == 2 and "lies in the output folder" in done.stderr
+
+
 def test_python_dash_m_pipeline_stage_is_the_same_command(tmp_path):
     pq.write_table(pa.table({"id": ["a"], "text": ["x y z"]}), tmp_path / "t.parquet")
     for move in ("ingest", "refine", "dedup", "classify", "decontaminate", "balance"):

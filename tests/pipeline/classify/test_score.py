@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.classify.config import ClassifyConfig, ModelConfig
 from pipeline.classify.move import check, existing_model, run
-from pipeline.classify.predict import ModelFile, Score
+from pipeline.classify.predict import ModelFile, Score, read_card
 from pipeline.classify.train import train_model
 from pipeline.engine import LocalEngine
 from pipeline.errors import UserError
@@ -91,6 +91,20 @@ def test_a_model_without_card_needs_its_positive_label(models: Path, tmp_path: P
     (tmp_path / "bare.json").write_text("[1]")
     with pytest.raises(UserError, match="is no model card"):
         existing_model(ModelConfig(name="domain", path=str(bare)))
+
+
+@pytest.mark.parametrize("max_chars", ["abc", -5, 0, True, 2.5, 100_001])
+def test_a_card_with_bad_max_chars_is_refused(tmp_path: Path, max_chars: Any) -> None:
+    (tmp_path / "m.json").write_text(json.dumps({"labels": {}, "max_chars": max_chars}))
+    with pytest.raises(UserError, match=r"m\.json' is .*; make it a whole number from 1 to 100000") as caught:
+        read_card(tmp_path / "m.bin")
+    assert json.dumps(max_chars) in str(caught.value)
+
+
+def test_a_card_may_lack_max_chars(tmp_path: Path) -> None:
+    for card in ({"labels": {}}, {"labels": {}, "max_chars": None}, {"labels": {}, "max_chars": 100_000}):
+        (tmp_path / "m.json").write_text(json.dumps(card))
+        assert read_card(tmp_path / "m.bin") == card
 
 
 def _changed(content: bytes, offset: int, value: int) -> bytes:

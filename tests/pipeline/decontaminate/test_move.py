@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.segment import Segment
 from pipeline.splits import Split
-from tests.pipeline.decontaminate.benchmark_scene import shard, table, write_benchmark
+from tests.pipeline.decontaminate.benchmark_scene import KOREAN, documents, shard, table, write_benchmark
 
 COLUMNS = frozenset({"id", "text"})
 
@@ -75,12 +75,33 @@ def test_run_drops_reports_and_resumes(tmp_path: Path, engine: LocalEngine) -> N
 
 def test_mask_is_reported_as_mask(tmp_path: Path, engine: LocalEngine) -> None:
     config = DecontaminateConfig(benchmarks=write_benchmark(tmp_path / "benchmarks"), action="mask")
-    do(engine, tmp_path / "run", [shard(tmp_path / "in", "a", table())], config)
+    do(engine, tmp_path / "run", [shard(tmp_path / "in", "a", table(documents() | {"only": KOREAN}))], config)
     folder = tmp_path / "run" / "decontaminate"
     matches = pq.read_table(folder / "matches.parquet").to_pylist()
+    assert [(row["id"], row["start"] < row["end"] - 1) for row in matches if row["action"] == "drop"] == [("only", True)]
+    fruit = json.loads((folder / "report.json").read_text())["benchmarks"]["fruit"]
+    assert (fruit["documents"], fruit["dropped"], fruit["masked"]) == (3, 1, 2)
+    [dropped] = pq.read_table(folder / "dropped" / "a.parquet").to_pylist()
+    assert (dropped["id"], dropped["text"], dropped["drop_reason"]) == ("only", KOREAN, "nothing_left_after_mask")
     assert {row["id"] for row in matches if row["action"] == "mask"} == {"leak-en", "leak-ko", "leak-both"}
     assert {row["id"] for row in matches if row["action"] == "tag"} == {"passage", "short"}
-    assert pq.read_metadata(folder / "kept" / "a.parquet").num_rows == len(table())
+    assert pq.read_metadata(folder / "kept" / "a.parquet").num_rows == len(documents())
+
+
+def test_benchmarks_of_one_file_name_are_told_apart(tmp_path: Path, engine: LocalEngine) -> None:
+    for name, other in (("geese", "maths"), ("fruit", "korean")):
+        write_benchmark(tmp_path / other)
+        for file in (tmp_path / other).iterdir():
+            file.rename(file.with_name("test.jsonl")) if file.stem == name else file.unlink()
+    config = DecontaminateConfig(benchmarks=[str(tmp_path / "maths"), str(tmp_path / "korean")])
+    splits = [shard(tmp_path / "in", "a", table())]
+    do(engine, tmp_path / "run", splits, config)
+    folder = tmp_path / "run" / "decontaminate"
+    found = json.loads((folder / "report.json").read_text())["benchmarks"]
+    assert {name: entry["items"] for name, entry in found.items()} == {"maths/test": 2, "korean/test": 1}
+    (tmp_path / "korean").rename(tmp_path / "fruits")  # the files' content and names are the same, the benchmark's name is not
+    do(engine, tmp_path / "run", splits, DecontaminateConfig(benchmarks=[str(tmp_path / "maths"), str(tmp_path / "fruits")]))
+    assert set(pq.read_table(folder / "matches.parquet").column("benchmark").to_pylist()) == {"maths/test", "fruits/test"}
 
 
 def test_report_lists_benchmarks_without_matches() -> None:

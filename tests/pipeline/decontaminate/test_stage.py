@@ -9,7 +9,7 @@ import pytest
 
 from decontam import build_index, normalize_text, read_benchmarks, save_index
 from pipeline.decontaminate.move import IndexTask
-from pipeline.decontaminate.stages import Decontaminate
+from pipeline.decontaminate.stages import NOTHING_LEFT, Decontaminate
 from pipeline.errors import RunFailed
 from pipeline.schema import BY_NAME
 from pipeline.stage import apply
@@ -100,8 +100,26 @@ def test_a_masked_text_has_nothing_left_to_mask(index: str) -> None:
     assert stage(once).column("text").equals(once.column("text"))
 
 
-def test_batches_do_not_matter(index: str) -> None:
-    stage, whole = Decontaminate(index, "a"), table()
+def test_a_document_of_which_masking_leaves_nothing_is_dropped_as_it_was(index: str) -> None:
+    rows: dict[str, str | None] = {
+        "whole": f"«{ENGLISH}»",
+        "twice": f"{KOREAN}\n{KOREAN}",
+        "rest": f"{ENGLISH} 7",
+        "dots": "...",
+        "empty": "",
+    }
+    result = Decontaminate(index, "a", "mask")(table(rows))
+    assert reasons(result) == {"whole": NOTHING_LEFT, "twice": NOTHING_LEFT, "rest": None, "dots": None, "empty": None}
+    texts, sizes = result.column("text").to_pylist(), result.column("text_bytes").to_pylist()
+    assert texts[:2] == [rows["whole"], rows["twice"]] and texts[2] == " ? 7" and sizes == [len(text.encode()) for text in texts]
+    [match] = result.column("contamination").to_pylist()[0]
+    span = (rows["whole"] or "").encode()[match["start"] : match["end"]].decode()
+    assert normalize_text(span) == normalize_text(ENGLISH)
+
+
+@pytest.mark.parametrize("action", ["drop", "mask"])
+def test_batches_do_not_matter(index: str, action: str) -> None:
+    stage, whole = Decontaminate(index, "a", action), table(documents() | {"only": KOREAN})
     together = stage(whole)
     alone = pa.concat_tables([stage(whole.slice(row, 1)) for row in range(len(whole))], promote_options="default")
     assert alone.column("contamination").to_pylist() == together.column("contamination").to_pylist()

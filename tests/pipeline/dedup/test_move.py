@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.dedup.api import deduplicate
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.move import run
 from pipeline.dedup.remove import RemoveDuplicates
+from pipeline.dedup.sketch import sketch_batch
 from pipeline.engine import LocalEngine, run_task
 from pipeline.errors import RunFailed, UserError
 from pipeline.progress import Progress
@@ -174,6 +176,24 @@ def test_a_repeated_id_does_not_drop_the_copy_that_stays(tmp_path):
     segment = move(tmp_path / "run", [split_of(tmp_path, "one", table)], DedupConfig())
     assert [row["id"] for row in rows_in(segment, "kept")] == ["b"]
     assert result(segment)["a"][0] == "b"
+
+
+def test_the_verification_of_files_decides_not_their_sketches(tmp_path, monkeypatch):
+    """An engine of this process, so that the sketches can be made to lie: all slots equal."""
+
+    def flattering(*arguments):
+        sketches = sketch_batch(*arguments)
+        return replace(sketches, signatures=np.zeros_like(sketches.signatures))
+
+    monkeypatch.setattr("pipeline.dedup.records.sketch_batch", flattering)
+    texts = [
+        "온누리는 누구나 쓰는 자료를 모으고 다듬는 곳이다. " * 3,
+        "강아지가 마당에서 뛰어놀다가 잠이 들었다는 이야기. " * 3,
+        "!!!",
+        "!!!",
+    ]
+    found = result(move(tmp_path / "run", splits_of(tmp_path / "in", documents(texts), [1, 3]), DedupConfig()))
+    assert [row[3] for _, row in sorted(found.items())] == [None, None, None, "exact_duplicate"]
 
 
 @pytest.mark.parametrize("texts", [[], ["", "", ""], ["하나뿐인 글"]])

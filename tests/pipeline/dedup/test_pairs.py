@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.dedup.candidates import EDGES_PER_MEMBER, Edges, bucket_edges, bucketed, distinct
 from pipeline.dedup.components import connect, lead
-from pipeline.dedup.verify import certainty_limits, chunks, exact_similarities
+from pipeline.dedup.verify import chunks, exact_similarities, rejection_limits
 
 from . import twin
 from .test_sketch import TEXTS, normalized
@@ -39,15 +39,14 @@ def edges_of(signatures: np.ndarray, limit: int, threshold: float = 0.5, starts:
 def test_pairs_of_a_bucket_are_those_of_the_twin(count, seed, limit):
     signatures = np.random.default_rng(seed).integers(0, 2, (count, 64)).astype(np.uint32)
     edges = edges_of(signatures, limit)
-    rejected_below, certain_above = certainty_limits(0.5, 64)
+    rejected_below = rejection_limits(0.5, 64)
     expected = []
     for member in range(1, count):
         others = list(range(min(member, limit))) + ([member - 1] if member > limit else [])
         alike = [(other, int((signatures[other] == signatures[member]).sum())) for other in others]
-        near = [(other, member, matches) for other, matches in alike if matches >= rejected_below[64]]
+        near = [(other, member) for other, matches in alike if matches >= rejected_below[64]]
         expected += near[:EDGES_PER_MEMBER] if member >= limit else near
-    assert list(zip(edges.better.tolist(), edges.worse.tolist(), edges.matches.tolist(), strict=True)) == expected
-    assert edges.certain.tolist() == [matches > certain_above[64] for _, _, matches in expected]
+    assert list(zip(edges.better.tolist(), edges.worse.tolist(), strict=True)) == expected
 
 
 def test_a_bad_first_member_hides_no_pair():
@@ -67,9 +66,9 @@ def test_a_hot_bucket_gives_few_pairs_per_member():
 
 
 def test_distinct_keeps_each_pair_once_and_sorted():
-    part = Edges(np.array([1, 0], np.uint32), np.array([2, 3], np.uint32), np.array([5, 6], np.uint32), np.array([True, False]))
+    part = Edges(np.array([1, 0], np.uint32), np.array([2, 3], np.uint32))
     merged = distinct([part, part])
-    assert merged.better.tolist() == [0, 1] and merged.worse.tolist() == [3, 2] and merged.certain.tolist() == [False, True]
+    assert merged.better.tolist() == [0, 1] and merged.worse.tolist() == [3, 2]
     assert len(distinct([]).better) == 0
 
 
@@ -83,12 +82,11 @@ def test_exact_similarity_is_that_of_the_twin(texts, shingle_bytes, data):
     assert found.tolist() == [twin.jaccard(texts[one], texts[other], shingle_bytes) for one, other in pairs]
 
 
-def test_certainty_needs_independent_slots():
-    rejected_below, certain_above = certainty_limits(0.8, 128)
-    assert (rejected_below[128], certain_above[128]) == (89, 115)  # 128 x (0.8 -+ 3 x 0.0354)
-    assert certain_above[10] > 128  # ten shingles prove nothing: the texts are compared
-    assert (np.diff(rejected_below[1:]) >= 0).all() and (np.diff(certain_above[1:]) <= 0).all()
-    assert certainty_limits(1.0, 128)[1][128] == 128  # equality is never taken from a sketch
+def test_rejection_needs_independent_slots():
+    rejected_below = rejection_limits(0.8, 128)
+    assert rejected_below[128] == 89  # 128 x (0.8 - 3 x 0.0354)
+    assert rejected_below[1] == 0  # one shingle rules nothing out: the texts are compared
+    assert (np.diff(rejected_below[1:]) >= 0).all()
 
 
 def test_chunks_hold_a_bounded_amount_of_text():

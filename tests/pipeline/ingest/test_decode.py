@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.ingest.charsets import codec_of, decode_bytes, hangul_share
+from pipeline.ingest.charsets import _damaged_utf8, codec_of, decode_bytes, hangul_share
 from pipeline.ingest.decode import Decode, host_of
 from pipeline.ingest.rows import SCHEMA
 
@@ -127,3 +127,39 @@ def test_stage_keeps_rows_order_and_text_without_raw() -> None:
 def test_host() -> None:
     assert host_of("HTTP://user@WWW.Example.co.KR:80/a") == "example.co.kr"
     assert host_of("http://[bad/") == "" and host_of(None) == "" and host_of("dns:x") == ""
+
+
+ENGLISH = "It’s a café — we’re open. "
+RUSSIAN = "Это обычный русский текст без повреждений. "
+
+
+@pytest.mark.parametrize("text", [CLEAN + " ", ENGLISH, RUSSIAN, "Größe und Übermaß, schöne Straße, früh für Öl. "])
+@pytest.mark.parametrize("times", [1, 40])
+@pytest.mark.parametrize("declared", [None, "ISO-8859-1", "euc-kr", "utf-8"])
+@pytest.mark.parametrize("stray", [b"\xff", b"\xea\xb0", b"\xc3"])
+def test_utf8_with_one_broken_byte_stays_utf8(text: str, times: int, declared: str | None, stray: bytes) -> None:
+    raw = (text * times).encode() + stray + b" " + (text * times).encode()
+    found = decode_bytes(raw, declared)
+    assert found is not None and (found.charset, found.source) == ("utf-8", "utf-8")
+    assert found.text == f"{text * times}\ufffd {text * times}" and found.replacement_ratio == 1 / len(found.text)
+
+
+def test_a_page_cut_inside_a_character_stays_utf8() -> None:
+    found = decode_bytes(CLEAN.encode()[:-2], "ISO-8859-1")
+    assert found is not None and found.charset == "utf-8" and found.text == CLEAN[:-2] + "\ufffd"
+
+
+def test_no_piece_of_cp949_or_latin1_is_taken_for_damaged_utf8() -> None:
+    lines = [CLEAN, ONLY_CP949, "한국 표준 글자 쪽 집합 추출 층 짧은 큰 크게 최초 찾아 천천히 친구 책임 처음 축하 출처"]
+    western = ["Le café est fermé à midi, où êtes-vous ?", "ÀÉÈÙ ÇÀÉÈ", "Größe Übermaß Straße «Öl»", "naïve"]
+    for codec, texts in (("cp949", lines), ("cp1252", western)):
+        for text in texts:
+            for start in range(len(text)):
+                for stop in range(start + 1, len(text) + 1):
+                    raw = text[start:stop].encode(codec)
+                    assert raw.decode("utf-8", "ignore").encode() == raw or _damaged_utf8(raw) is None, raw
+
+
+def test_declared_utf16_without_nul_bytes_is_not_believed() -> None:
+    text = f'<meta charset="utf-16">{CLEAN}'
+    assert decode_bytes(text.encode("cp949")).text == text  # type: ignore[union-attr]

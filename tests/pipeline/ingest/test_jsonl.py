@@ -1,8 +1,11 @@
 import gzip
+import struct
 from itertools import pairwise
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -132,5 +135,29 @@ def test_batches_are_bounded_in_bytes(tmp_path: Path) -> None:
     assert sum(map(len, batches)) == 100 and all(pa_bytes(batch) <= 10_000 for batch in batches)
 
 
-def pa_bytes(table: object) -> int:
-    return sum(len(text) for text in table["text"].to_pylist())  # type: ignore[index]
+def pa_bytes(table: pa.Table) -> int:
+    return int(pc.sum(pc.binary_length(table["text"])).as_py())
+
+
+def test_other_fields_nested_too_deeply_to_write_cost_one_line(tmp_path: Path) -> None:
+    good = lines_of({"text": "ok"})
+    table = read(tmp_path, good + b'{"text":"x","m":' + b"[" * 400 + b"]" * 400 + b"}\n" + good, "jsonl")
+    assert verdicts(table) == ["kept", "error", "kept"]
+    assert "has other fields that can't be kept: " in table["error"][1].as_py()
+
+
+def test_ids_beyond_64_bits_stay_distinct(tmp_path: Path) -> None:
+    ids = ["123456789012345678901", "123456789012345678902", "-9223372036854775809", "18446744073709551615", "1.5"]
+    content = b"".join(f'{{"id":{number},"text":"x","n":1}}\n'.encode() for number in ids)
+    assert read(tmp_path, content, "jsonl", keep_ids=True)["id"].to_pylist() == ids
+
+
+def test_a_large_id_in_a_line_nested_too_deeply_is_quarantined(tmp_path: Path) -> None:
+    line = b'{"id":123456789012345678901,"text":"x","m":' + b"[" * 1020 + b"]" * 1020 + b"}\n"
+    assert verdicts(read(tmp_path, line + lines_of({"text": "ok"}), "jsonl")) == ["error", "kept"]
+
+
+def test_thousands_of_skippable_zstd_frames(tmp_path: Path) -> None:
+    content = struct.pack("<II", 0x184D2A50, 3) + b"abc"
+    table = read(tmp_path, content * 5000 + zstandard.compress(lines_of({"text": "ok"})) + content * 5000, "jsonl")
+    assert verdicts(table) == ["kept"]

@@ -1,8 +1,12 @@
+import errno
 import gzip
+import hashlib
 import io
 import tarfile
+from decimal import Decimal
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +14,9 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.formats import UnreadableFile
+from pipeline.ingest.parquet import _meta
+from pipeline.ingest.readers import read_part
+from pipeline.splits import Part
 
 from .ingest_samples import PAGE, http, read, tar_of, verdicts, warc_gz, warc_record
 
@@ -56,12 +63,95 @@ def test_a_damaged_row_group_costs_only_itself(tmp_path: Path) -> None:
     assert verdicts(read(tmp_path, bytes(content), "parquet")) == ["kept"] * 10 + ["error"] + ["kept"] * 10
 
 
-def test_missing_file_is_unreadable(tmp_path: Path) -> None:
-    from pipeline.ingest.readers import read_part
-    from pipeline.splits import Part
-
-    with pytest.raises(UnreadableFile, match="can't be opened"):
+def test_a_missing_file_is_no_damaged_content(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
         list(read_part(Part(str(tmp_path / "no"), "no", "jsonl", "s", "", 0), IngestConfig()))
+
+
+class Flaky(io.BytesIO):
+    """A file whose reading fails once `reads` calls went well."""
+
+    def __init__(self, content: bytes, error: Exception, reads: int) -> None:
+        super().__init__(content)
+        self.error, self.reads = error, reads
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads -= 1
+        if self.reads < 0:
+            raise self.error
+        return super().read(size)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), TimeoutError("slow"), RuntimeError("payload is not complete")])
+@pytest.mark.parametrize("format_", ["jsonl", "parquet", "warc", "tar"])
+def test_a_read_that_fails_is_raised_and_never_a_row(monkeypatch: pytest.MonkeyPatch, error: Exception, format_: str) -> None:
+    noise = [hashlib.sha512(str(index).encode()).hexdigest() for index in range(4000)]
+    contents = {
+        "jsonl": b'{"text":"x"}\n' * 100_000,
+        "parquet": parquet_of(pa.table({"text": noise}), 1000),
+        "warc": b"".join(warc_record(http(PAGE)) for _ in range(10_000)),
+        "tar": tar_of({f"{index}.html": PAGE for index in range(2000)}),
+    }
+    content = contents[format_]
+    for reads in (0, 1, 4) if format_ == "parquet" else (0, 1):
+        monkeypatch.setattr("pipeline.ingest.readers.open_file", lambda path, reads=reads: Flaky(content, error, reads))
+        with pytest.raises(type(error), match=str(error.args[-1])):
+            list(read_part(Part("s3://b/x", "x", format_, "s", "", len(content)), IngestConfig()))
+
+
+def test_odd_side_columns_cost_no_document(tmp_path: Path) -> None:
+    bad = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\3\0\0\0\5\0\0\0"), pa.py_buffer(b"a\xffbcd"))
+    columns = {
+        "text": ["one", "two"],
+        "far": pa.array([1 << 61, 2], pa.timestamp("us")),
+        "day": pa.array([10**9, 2], pa.date32()),
+        "zone": pa.array([1, 2], pa.timestamp("us", "Mars/Base")),
+        "list": pa.ListArray.from_arrays([0, 1, 2], bad),
+        "struct": pa.StructArray.from_arrays([bad], names=["z"]),
+        "category": bad.dictionary_encode(),
+    }
+    table = read(tmp_path, parquet_of(pa.Table.from_arrays([*map(pa.array, columns.values()), bad], names=[*columns, "far"])), "parquet")
+    assert verdicts(table) == ["kept", "kept"]
+    first, second = (orjson.loads(meta) for meta in table["meta"].to_pylist())
+    assert first["far"] == "unreadable timestamp[us]: OverflowError" and second["far"] == "1970-01-01T00:00:00.000002"
+    assert first["day"] == "unreadable date32[day]: OverflowError" and second["day"] == "1970-01-03"
+    assert first["zone"].startswith("unreadable timestamp[us, tz=Mars/Base]: ")
+    assert first["list"] == "unreadable list<element: string>: UnicodeDecodeError" and second["list"] == ["cd"]
+    assert first["struct"] == "unreadable struct<z: string>: UnicodeDecodeError" and second["struct"] == {"z": "cd"}
+    assert first["category"] == first["far#2"] == "a\ufffdb" and second["category"] == second["far#2"] == "cd"
+
+
+def test_values_that_json_cannot_hold_are_named() -> None:
+    value: object = 1
+    for _ in range(300):  # deeper than a Parquet file can be, so that orjson's own limit is met
+        value = [value]
+    meta = orjson.loads(_meta(pa.table({"text": ["a"], "n": [7], "deep": [value]}), {"text"})[0].as_py())
+    assert meta["n"] == 7 and meta["deep"].startswith("unreadable list<") and meta["deep"].endswith(": TypeError")
+
+
+@pytest.mark.parametrize("name", ["text", "id"])
+def test_two_text_or_id_columns_are_a_user_error(tmp_path: Path, name: str) -> None:
+    names = ["text", "id", name]
+    content = parquet_of(pa.Table.from_arrays([pa.array(["a"])] * 3, names=names))
+    with pytest.raises(UserError, match=f"input has 2 columns named '{name}'"):
+        read(tmp_path, content, "parquet")
+
+
+def test_categorical_columns_and_number_ids(tmp_path: Path) -> None:
+    category = pa.array(["x", "y", "x"]).dictionary_encode()
+    table = pa.table(dict.fromkeys(("id", "url", "title", "date", "text"), category))
+    found = read(tmp_path, parquet_of(table), "parquet", keep_ids=True)
+    for name in ("id", "url", "title", "date", "text"):
+        assert found[name].to_pylist() == ["x", "y", "x"]
+    for ids in (pa.array([1, 2]), pa.array([1, 2], pa.float16()), pa.array([1, 2]).dictionary_encode()):
+        content = parquet_of(pa.table({"id": ids, "text": ["a", "b"]}))
+        assert read(tmp_path, content, "parquet", keep_ids=True)["id"].to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("ids", [pa.array([b"a"]), pa.array([Decimal(1)]), pa.array([["a"]]), pa.array([True])])
+def test_ids_of_another_type_are_a_user_error(tmp_path: Path, ids: pa.Array) -> None:
+    with pytest.raises(UserError, match=r"column 'id' of .*input has type .*, but ids must be text or numbers"):
+        read(tmp_path, parquet_of(pa.table({"id": ids, "text": ["a"]})), "parquet")
 
 
 def test_members_by_kind(tmp_path: Path) -> None:

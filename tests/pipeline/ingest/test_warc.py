@@ -1,6 +1,10 @@
 import gzip
+import io
+import random
 import tarfile
+import time
 import zlib
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.http_payload import fill_response
+from pipeline.ingest.rows import Row
+from pipeline.ingest.streams import Limits, next_member
+from pipeline.ingest.warc import read_warc
 
 from .ingest_samples import PAGE, http, read, tar_of, verdicts, warc_gz, warc_record
 
@@ -208,3 +216,77 @@ def test_mutated_archives_never_raise_and_never_lose_silently(tmp_path_factory: 
     assert len(table) or format_ in ("warc", "arc", "jsonl", "tar")
     if len(table):
         assert len(set(table["id"].to_pylist())) == len(table)
+
+
+class Counting(io.BytesIO):
+    """A file that counts the bytes read from it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+def test_a_file_of_magic_numbers_is_searched_in_little_time() -> None:
+    started = time.process_time()
+    rows = list(read_warc(io.BytesIO(b"\x1f\x8b\x08" * 100_000), IngestConfig()))
+    assert len(rows) == 1 and rows[0].error is not None
+    assert time.process_time() - started < 10  # 0.4 s here; it was 31 s when every candidate was opened as a stream
+
+
+def test_a_search_for_members_ends_at_the_end_of_its_range() -> None:
+    content = gzip.compress(warc_record(random.Random(1).randbytes(20_000_000)), 1)
+    read = 0
+    for start in range(1_000_000, len(content), 1_000_000):
+        file = Counting(content)
+        assert list(read_warc(file, IngestConfig(), start, start + 1_000_000)) == []
+        read += file.count
+    assert read < 3 * len(content)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("before", [-70_000, -4097, -2, 0, 1])
+def test_a_member_across_the_blocks_of_the_search_is_found(compress: Callable[[bytes], bytes], before: int) -> None:
+    noise = random.Random(2).randbytes(1 << 20)
+    at = (1 << 20) + before
+    member = compress(warc_record(http(noise[:200_000])))
+    content = noise + noise[:200_000]
+    content = content[:at] + member + compress(warc_record(http(b"second")))
+    found = [next_member(io.BytesIO(content), 0, (b"WARC/",), Limits(200, 1 << 24), stop) for stop in (None, at + 1, at)]
+    assert found == [at, at, None]
+
+
+@pytest.mark.parametrize("version", [b"WARC/0.17", b"WARC/0.18", b"WARC/1.0", b"WARC/1.1"])
+def test_reading_goes_on_after_a_bad_record_of_any_version(version: bytes) -> None:
+    records = [warc_record(http(PAGE), url=f"http://a/{index}").replace(b"WARC/1.0", version) for index in range(4)]
+    records[1] = records[1].replace(b"Content-Length: ", b"Content-Length: 1")
+    rows = list(read_warc(io.BytesIO(b"".join(records)), IngestConfig()))
+    assert [row.error is None for row in rows] == [True, False, True, True]
+
+
+def response_row(body: bytes, extra: str = "") -> Row:
+    row = Row(0)
+    fill_response(row, http(body, extra=extra), IngestConfig())
+    return row
+
+
+def test_gzip_bodies_may_have_several_members() -> None:
+    header = "Content-Encoding: gzip\r\n"
+    body = gzip.compress(b"<html>first ") + gzip.compress(b"second ") + gzip.compress(b"x" * 3_000_000)
+    assert response_row(body, header).raw == b"<html>first second " + b"x" * 3_000_000
+    assert response_row(gzip.compress(b"<html>") + b"padding", header).raw == b"<html>"
+    assert "ends inside" in (response_row(body[:-9], header).error or "")
+    assert "max_document_bytes" in (response_row(gzip.compress(bytes(1 << 20)) * 30, header).error or "")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "no-such"])
+def test_an_empty_body_is_empty_under_any_encoding(encoding: str) -> None:
+    row = response_row(b"", f"Content-Encoding: {encoding}\r\n")
+    assert (row.drop_reason, row.error) == ("empty_text", None)
+
+
+def test_an_endless_header_block_is_quarantined() -> None:
+    row = response_row(PAGE, f"X: {'a' * 70_000}\r\n")
+    assert row.drop_reason is None and "the header block is over 65536 bytes" in (row.error or "")
