@@ -12,6 +12,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import socket
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ import pyarrow as pa
 
 from pipeline.errors import RunFailed, UserError
 from pipeline.measure import Meter, die_with_parent, release_memory
+
+CONNECT_SECONDS = 10.0
+"""How long a cluster's head may take to accept a connection."""
 
 ATTEMPTS = 3
 """Times a task is tried when its worker dies (killed, out of memory): once may be chance, three times is the task."""
@@ -213,6 +217,7 @@ class RayEngine:
             self._owned = False
             return
         self._owned = True
+        _require_answer(address)
         try:
             if address is None:
                 cpus = workers or len(os.sched_getaffinity(0))
@@ -262,6 +267,19 @@ class RayEngine:
             import ray
 
             ray.shutdown()
+
+
+def _require_answer(address: str | None) -> None:
+    """Raises UserError at once when nothing listens at host:port; Ray itself would try for minutes."""
+    host, separator, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        return  # none, `auto`, or a form that Ray resolves
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster answers at '{address}' ({error}); check the address, or leave --address out to start Ray here"
+        ) from error
 
 
 def _run_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def test_wrong_paths_fail_at_once_and_before_any_engine(config, tmp_path, monkey
         (["run", "nowhere.yaml"], "no configuration file 'nowhere.yaml'"),
         (["run", str(CONFIG), "--set", "dedup.treshold=0.9"], "did you mean 'threshold'"),
         (["run", str(CONFIG), "-o", "README.md", "--set", "sample=", "--set", "vars.sample=configs"], ""),
+        (["ingest", "README.md", "-o", "x"], "can't tell the format"),
         (["status", "nowhere"], "no run directory"),
         (["report", "configs"], "not a run directory"),
         (["inspect", "configs", "select 1"], "not a run directory"),
@@ -210,6 +211,12 @@ def test_a_stray_file_is_quarantined_and_a_move_left_out_leaves_no_old_result(co
     assert not (tmp_path / "run" / "dedup").exists()
     done = onnuri("inspect", tmp_path / "run", "select count(*) n, 'nan'::double x from documents", "--json")
     assert json.loads(done.stdout) == [{"n": 20, "x": None}]
+
+
+def test_a_ray_cluster_that_is_not_there_is_one_sentence(config, tmp_path):
+    (tmp_path / "x.jsonl").write_text(record(0), encoding="utf-8")
+    done = onnuri("run", config(str(tmp_path / "x.jsonl")), "-o", tmp_path / "run", "--engine", "ray", "--address", "127.0.0.1:9")
+    assert done.returncode == 2 and "no Ray cluster answers at '127.0.0.1:9'" in one_sentence(done)
 
 
 def test_a_folder_that_is_not_a_run_is_not_touched(config, tmp_path):
