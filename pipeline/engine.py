@@ -15,7 +15,7 @@ import pickle
 import socket
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -287,9 +287,6 @@ def _run_row(row: dict[str, Any]) -> dict[str, Any]:
     limit_threads()
     outcome = run_task(pickle.loads(row["task"]))
     return {"outcome": json.dumps(vars(outcome))}
-
-
-EngineFactory = Callable[[], Engine]
 
 
 def start_engine(name: str, workers: int | None, address: str | None) -> Engine:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -337,11 +336,8 @@ def write_json(path: Path, value: Any) -> None:
         raise RunFailed(f"can't write '{path}': {error.strerror}; mend that and run again: finished splits are kept") from error
 
 
-TEMPORARY = re.compile(r"^\..*\.tmp$")
-
-
 def clear_temporary(run: Path) -> None:
     """Remove what a killed run left behind: `.tmp` and half-written JSON."""
     shutil.rmtree(run / ".tmp", ignore_errors=True)
-    for path in [path for path in run.rglob(".*.tmp") if TEMPORARY.match(path.name)]:
+    for path in list(run.rglob(".*.tmp")):
         path.unlink(missing_ok=True)
