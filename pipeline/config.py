@@ -173,7 +173,9 @@ def _fill(value: Any, variables: dict[str, Any], origin: str) -> Any:
     return _VARIABLE.sub(replaced, value)
 
 
-_PATH_KEYS = frozenset({"path", "inputs", "benchmarks", "language_model", "output", "sample"})
+_PATH_KEYS = frozenset(
+    {"path", "inputs", "benchmarks", "language_model", "output", "sample", "block_hosts", "allow_hosts", "block_words", "opt_out", "robots"}
+)
 """Configuration keys whose values are paths, wherever they stand."""
 
 

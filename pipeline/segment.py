@@ -25,7 +25,7 @@ from pipeline.progress import Progress
 from pipeline.rows import KINDS, Reader, RowTask
 from pipeline.shards import file_facts
 from pipeline.splits import DOCUMENTS, Part, Split
-from pipeline.stage import Stage, settings_of
+from pipeline.stage import Stage, identity, settings_of
 
 VISIBLE_SECONDS = 20.0
 """How long the driver waits for a worker's files to appear: network disks remember absences for a while."""
@@ -117,7 +117,7 @@ class Segment:
         tasks = [RowTask(split, reader, chain(split), columns, limit) for split in splits]
         receipts = self._run(tasks, self.directory, self.directory / "receipts", label=self.name)
         self._clear_stale(receipts)
-        manifest = self._manifest(receipts)
+        manifest = self._manifest(receipts) | {"chain": _chain(tasks)}
         self._check_kept(manifest)
         self._written = manifest
         write_json(self.directory / "manifest.json", manifest)
@@ -217,6 +217,13 @@ class Segment:
             f"{self.name} kept {kept:,} of {rows_in:,} documents, fewer than its min_kept_share of {self._min_kept_share:g} allows; "
             f"most were lost to {listed}; look at {self.directory}/dropped, or add {self._key} to go on"
         )
+
+
+def _chain(tasks: Sequence[RowTask]) -> list[dict[str, Any]]:
+    """Name, version and settings of the stages; settings that differ between splits (paths of their own files) are left out."""
+    chains = [[identity(stage) for stage in task.stages] for task in tasks]
+    common = [one for one in (chains[0] if chains else []) if all(one in chain for chain in chains)]
+    return common or [{key: one[key] for key in ("name", "version")} for one in (chains[0] if chains else [])]
 
 
 def task_fingerprint(task: Any) -> str:

@@ -97,8 +97,10 @@ def slices(table: pa.Table, batch_bytes: int) -> Iterator[pa.Table]:
 
 
 def row_bytes(table: pa.Table) -> pa.ChunkedArray:
-    """Bytes of each row's content: of `text`, or of `raw` where there is no text yet, 0 where there is neither."""
+    """Bytes of each row's content: of `text`, or of `raw` where there is no text yet; of a table without texts what `text_bytes` says."""
     total = pa.chunked_array([pa.repeat(pa.scalar(0, pa.int64()), len(table))])
+    if "text" not in table.column_names and "text_bytes" in table.column_names:
+        total = pc.coalesce(table.column("text_bytes"), total)
     for name in ("raw", "text"):
         if name in table.column_names:
             total = pc.coalesce(pc.binary_length(table.column(name)).cast(pa.int64()), total)

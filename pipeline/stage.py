@@ -98,15 +98,21 @@ def apply(stage: Stage, table: pa.Table) -> Parted:
 
 
 def part(table: pa.Table, stage_name: str) -> Parted:
-    """Part a table by its `error` and `drop_reason` columns (either may be absent); kept rows lose both columns."""
+    """Part a table by its `error` and `drop_reason` columns (either may be absent); kept rows lose both columns.
+
+    A row that comes with a `drop_stage` of its own, because an earlier run decided it, keeps that.
+    """
     failed = _non_null(table, "error")
     dropped = pc.and_(_non_null(table, "drop_reason"), pc.invert(failed))
     decided = pc.or_(failed, dropped)
     if not pc.any(decided).as_py():
-        return Parted(_without(table, "error", "drop_reason"), table.slice(0, 0), table.slice(0, 0))
-    named = with_columns(table, {"drop_stage": [stage_name] * len(table)})
+        return Parted(_without(table, "error", "drop_reason", "drop_stage"), table.slice(0, 0), table.slice(0, 0))
+    stage = pa.repeat(pa.scalar(stage_name), len(table))
+    named = with_columns(
+        table, {"drop_stage": pc.coalesce(table.column("drop_stage"), stage) if "drop_stage" in table.column_names else stage}
+    )
     return Parted(
-        _without(table.filter(pc.invert(decided)), "error", "drop_reason"),
+        _without(table.filter(pc.invert(decided)), "error", "drop_reason", "drop_stage"),
         _without(named.filter(dropped), "error"),
         _without(named.filter(failed), "drop_reason"),
     )

@@ -33,12 +33,50 @@ class RuleSettings(Settings):
         return Rule(self.column, self.op, self.threshold, self.languages)
 
 
+class SitesConfig(Settings):
+    """Which addresses may stay: lists of hosts, words and top-level domains, opt-outs, and what robots.txt says by now."""
+
+    block_hosts: tuple[str, ...] = Field(
+        default=(), description="files of host names to drop, one per line, subdomains included (# starts a comment)"
+    )
+    allow_hosts: tuple[str, ...] = Field(
+        default=(), description="files of host names; when given, only these hosts and their subdomains stay (documents without url too)"
+    )
+    block_words: tuple[str, ...] = Field(
+        default=(), description="files of words; an address that has one between its separators is dropped, one word per line"
+    )
+    block_top_domains: tuple[str, ...] = Field(default=(), description="top-level domains to drop, without the dot, such as xxx")
+    opt_out: tuple[str, ...] = Field(
+        default=(), description="files of addresses or hosts whose owners asked to be left out, one per line; an address covers what is below it"
+    )
+    robots: tuple[str, ...] = Field(
+        default=(), description="tables (Parquet, JSONL, CSV) of robots.txt files: host, fetched_at, body; the latest of each host counts"
+    )
+    robots_agents: tuple[str, ...] = Field(
+        default=("CCBot", "*"),
+        description="user agents in whose name robots.txt is read: a page that any of them may not fetch is dropped",
+    )
+    drop_directives: tuple[str, ...] = Field(
+        default=("noai", "tdm-reservation"),
+        description="page directives (column robots_directives) that drop a document, such as noai, noarchive, noindex",
+    )
+
+
+class LinesConfig(Settings):
+    """Which boilerplate lines are cut out of documents."""
+
+    cut: bool = Field(default=True, description="cut boilerplate lines; false only measures boilerplate_line_ratio")
+    host_documents: int = Field(
+        default=10, ge=0, description="cut lines that stand in this many documents of one host, where pages begin and end; 0: never"
+    )
+
+
 class RefineConfig(Settings):
     """Row-local cleaning: repair, signals, language, rules, personal data."""
 
     preset: tuple[str, ...] = Field(
         default=("onnuri-ko", "onnuri-en"),
-        description="names of shipped rule lists, applied in the given order: onnuri-ko, onnuri-en, gopher, fineweb",
+        description="names of shipped rule lists, applied in the given order: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko",
     )
     rules: tuple[RuleSettings, ...] = Field(default=(), description="further rules, applied after the presets'")
     languages: tuple[str, ...] = Field(
@@ -49,6 +87,12 @@ class RefineConfig(Settings):
         default=None,
         description="path of a fastText model that identifies the language of texts without Hangul; null: the built-in detector",
     )
+    sites: SitesConfig = Field(default_factory=SitesConfig, description="which addresses may stay")
+    lines: LinesConfig = Field(default_factory=LinesConfig, description="which boilerplate lines are cut")
+    kiwi: bool = Field(
+        default=False,
+        description="count Korean morphemes with Kiwi, which the preset fineweb2-ko needs (0.1 MB/s per core; install onnuri[korean])",
+    )
     repair: bool = Field(default=True, description="repair Unicode, line ends and blanks in text")
-    pii: bool = Field(default=True, description="replace e-mail and IP addresses, telephone, resident and card numbers in text")
+    pii: bool = Field(default=True, description="replace e-mail and IP addresses, telephone, resident, card, account, passport and licence numbers in text")
     min_kept_share: float = Field(default=0.01, ge=0, le=1, description="stop the run when a smaller share of the input rows would be kept")

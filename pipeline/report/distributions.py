@@ -32,7 +32,8 @@ class Tables:
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: RunFolder) -> None:
         self._connection, self._folder = connection, folder
 
-    def _rows(self, what: str, sql: str, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def rows(self, what: str, sql: str, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of a query; `what` names the gap if it fails."""
         try:
             table: pa.Table = self._connection.sql(sql, params=values).to_arrow_table()
         except (duckdb.Error, pa.ArrowException, RuntimeError) as error:
@@ -40,7 +41,7 @@ class Tables:
             return []
         return table.to_pylist()
 
-    def _segment_with(self, *candidates: str) -> str | None:
+    def segment_with(self, *candidates: str) -> str | None:
         """The first of these segments that wrote shards (any segment of a stand-alone folder counts)."""
         found = [segment.name for segment in self._folder.segments if segment.shards("kept")]
         return next((name for name in candidates if name in found), None)
@@ -54,7 +55,7 @@ class Tables:
     def _labels(self, column: str, segment: str | None) -> dict[str, Any] | None:
         if segment is None:
             return None
-        rows = self._rows(
+        rows = self.rows(
             f"{column} before balancing",
             f"""select {column} as label, count(*) as documents, sum(text_bytes)::bigint as bytes from {self._input_of(segment)}
             where {column} is not null group by {column} order by documents desc, label limit {LABELS}""",
@@ -70,23 +71,23 @@ class Tables:
             sql = f"""select label, count(distinct id) as documents, null::bigint as bytes, sum(t)::bigint as tokens from
                 (select {column} as label, id, tokens * coalesce(epochs, 1) as t from corpus) where label is not null
                 group by label order by tokens desc, documents desc, label limit {LABELS}"""
-            rows, segment = self._rows(f"{column} of the corpus", sql), "corpus"
+            rows, segment = self.rows(f"{column} of the corpus", sql), "corpus"
         else:
             last = next((one.name for one in reversed(self._folder.segments) if one.finished and one.shards("kept")), None)
             if last is None:
                 return None
             sql = f"""select {column} as label, count(*) as documents, sum(text_bytes)::bigint as bytes, sum(tokens)::bigint as tokens
                 from "kept_{last}" where {column} is not null group by {column} order by documents desc, label limit {LABELS}"""
-            rows, segment = self._rows(f"{column} after {last}", sql), last
+            rows, segment = self.rows(f"{column} after {last}", sql), last
         return {"segment": segment, "rows": [row | {"label": visible(row["label"], 60)} for row in rows]}
 
     def languages(self) -> dict[str, Any]:
         """{before, after}: documents and bytes per language that refine saw, documents and tokens in the corpus."""
-        return {"before": self._labels("lang", self._segment_with("refine", "stage")), "after": self._corpus_labels("lang")}
+        return {"before": self._labels("lang", self.segment_with("refine", "stage")), "after": self._corpus_labels("lang")}
 
     def domains(self) -> dict[str, Any]:
         """{before, after}: the same per domain, as classify labelled it."""
-        return {"before": self._labels("domain", self._segment_with("classify", "stage")), "after": self._corpus_labels("domain")}
+        return {"before": self._labels("domain", self.segment_with("classify", "stage")), "after": self._corpus_labels("domain")}
 
     def mixture(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         """Per phase of the corpus: documents, tokens, and the reached share per language and domain beside the one that was asked for.
@@ -108,7 +109,7 @@ class Tables:
         return phases
 
     def _mixture_rows(self, what: str, sql: str, phase: str, wanted: Any) -> list[dict[str, Any]]:
-        rows = self._rows(what, sql, {"phase": phase})
+        rows = self.rows(what, sql, {"phase": phase})
         total = sum(row["tokens"] or 0 for row in rows)
         shares = wanted if isinstance(wanted, dict) else {}
         return [
@@ -126,7 +127,7 @@ class Tables:
 
         {before: segment, after: segment, languages: [{lang, bins: [{log2, before, after}]}]}, languages with most documents first.
         """
-        before = self._segment_with("refine", "stage")
+        before = self.segment_with("refine", "stage")
         last = next((one.name for one in reversed(self._folder.segments) if one.finished and one.shards("kept")), None)
         if before is None or last is None:
             return None
@@ -134,7 +135,7 @@ class Tables:
         for side, source in (("before", self._input_of(before)), ("after", f'"kept_{last}"')):
             sql = f"""select coalesce(lang, '–') as lang, least(floor(log2(greatest(text_bytes, 1)))::int, {_MAX_BIN}) as bin, count(*) as n
                 from {source} where text_bytes is not null group by 1, 2 order by 1, 2"""
-            for row in self._rows(f"document lengths {side}", sql):
+            for row in self.rows(f"document lengths {side}", sql):
                 bins = counted.setdefault(visible(row["lang"], 20), {})
                 bins.setdefault(row["bin"], {"before": 0, "after": 0})[side] += row["n"]
         order = sorted(counted, key=lambda lang: (-sum(one["before"] for one in counted[lang].values()), lang))
@@ -154,25 +155,25 @@ class Tables:
         """Clusters: how many, of which kind and size, and the largest with their surviving document; null without clusters.parquet."""
         if self._folder.file("dedup", "clusters.parquet") is None:
             return None
-        totals = self._rows("duplicate clusters", "select count(distinct cluster) as clusters, count(*) as documents from clusters")
-        kinds = self._rows(
+        totals = self.rows("duplicate clusters", "select count(distinct cluster) as clusters, count(*) as documents from clusters")
+        kinds = self.rows(
             "kinds of duplicates",
             "select kind, count(*) as documents from clusters where not survivor group by kind order by documents desc, kind",
         )
-        sizes = self._rows(
+        sizes = self.rows(
             "sizes of clusters",
             """select case when n = 2 then '2' when n <= 5 then '3–5' when n <= 10 then '6–10' when n <= 100 then '11–100'
             else 'over 100' end as size, count(*) as clusters, sum(n)::bigint as documents
             from (select count(*) as n from clusters group by cluster) group by 1 order by min(n)""",
         )
-        largest = self._rows(
+        largest = self.rows(
             "largest clusters",
             f"""select c.*, d.source, d.title, d.url from (select cluster, count(*) as size, min(similarity) as lowest_similarity
             from clusters
             group by cluster order by size desc, cluster limit {LARGEST}) c
             left join (select id, source, title, url from kept_dedup) d on d.id = c.cluster order by size desc, c.cluster""",
         )
-        return {**(totals[0] if totals else {"clusters": 0, "documents": 0}), "kinds": kinds, "sizes": sizes, "largest": _shown(largest)}
+        return {**(totals[0] if totals else {"clusters": 0, "documents": 0}), "kinds": kinds, "sizes": sizes, "largest": shown(largest)}
 
     def contamination(self, looked_for: dict[str, Any]) -> dict[str, Any] | None:
         """Matches per benchmark and the longest ones; null without matches.parquet.
@@ -181,26 +182,26 @@ class Tables:
         """
         if self._folder.file("decontaminate", "matches.parquet") is None:
             return None
-        benchmarks = self._rows(
+        benchmarks = self.rows(
             "contamination",
             f"""select benchmark, count(distinct id) as documents, count(distinct id) filter (where action = 'drop') as dropped,
             count(distinct item) as items, count(*) as matches, max(length) as longest, max(coverage) as highest_coverage
             from contamination group by benchmark order by documents desc, benchmark limit {LABELS}""",
         )
-        longest = self._rows(
+        longest = self.rows(
             "longest matches",
             f"""select benchmark, item, field, length, coverage, action, source, url, id from contamination
             order by length desc, id, benchmark, item limit {LARGEST}""",
         )
         return {
             "documents": self._one("select count(distinct id) from contamination"),
-            "benchmarks": _shown(_with_clean(benchmarks, looked_for)),
-            "longest": _shown(longest),
+            "benchmarks": shown(_with_clean(benchmarks, looked_for)),
+            "longest": shown(longest),
         }
 
     def quarantine(self) -> dict[str, Any]:
         """Quarantined records: how many, and examples, first one of every error, then more. Excerpts were masked when written."""
-        examples = self._rows(
+        examples = self.rows(
             "quarantine examples",
             f"""select segment, source, file, position, drop_stage as stage, error, excerpt from (select *, row_number() over
             (partition by segment, drop_stage, regexp_replace(left(error, 300), '[0-9]+', 'N', 'g') order by file, position, id) as nth
@@ -208,10 +209,10 @@ class Tables:
             order by nth, segment, stage, left(error, 300), file, position limit {EXAMPLES}""",
         )
         total = sum(number(one, "rows") for segment in self._folder.segments for one in (segment.totals.get("quarantined") or {}).values())
-        return {"rows": int(total), "examples": _shown(examples)}
+        return {"rows": int(total), "examples": shown(examples)}
 
     def _one(self, sql: str) -> int:
-        rows = self._rows("a count", sql)
+        rows = self.rows("a count", sql)
         return int(next(iter(rows[0].values())) or 0) if rows else 0
 
 
@@ -224,6 +225,6 @@ def _with_clean(found: list[dict[str, Any]], looked_for: dict[str, Any]) -> list
     return rows + [{"benchmark": name, **nothing, "items_total": int(number(looked_for, name, "items")) or None} for name in clean]
 
 
-def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows with their strings cut and escaped: report.json is pasted into tickets and terminals, too."""
     return [{key: visible(value, 300) if isinstance(value, str) else value for key, value in row.items()} for row in rows]

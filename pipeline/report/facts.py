@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from pipeline.report import distributions
+from pipeline.report import distributions, refined
 from pipeline.report.run_folder import RunFolder, SegmentFolder, number, open_run, read_json, reasons, steps_of
 from pipeline.report.text import visible, without_secrets
 from pipeline.report.views import connect_folder
@@ -35,6 +35,10 @@ def build_report(run: Path) -> dict[str, Any]:
             "domains": tables.domains(),
             "mixture": {"phases": tables.mixture(_asked(folder))},
             "lengths": tables.lengths(),
+            "pages": refined.pages(tables),
+            "rules": refined.rules(tables, folder),
+            "cut_lines": refined.cut_lines(tables),
+            "personal": refined.personal(tables),
             "speed": [_speed(segment) for segment in folder.segments] + _corpus_speed(folder),
             "duplicates": tables.duplicates(),
             "contamination": tables.contamination(looked_for),

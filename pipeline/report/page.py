@@ -18,6 +18,9 @@ from pipeline.segment import write_json
 ROWS_SHOWN = 12
 """Reasons or labels listed before the rest is summed up in one row; report.json has them all."""
 
+RULES_SHOWN = 20
+"""Rules drawn, those that most documents break; report.json has all."""
+
 LANGUAGES_SHOWN = 6
 LEAST_SHARE_DRAWN = 0.01
 """Length histograms drawn: at most so many, of languages with at least this share of the documents."""
@@ -67,6 +70,7 @@ def render_page(report: dict[str, Any]) -> str:
         labels={name: _labels(report[name]) for name in ("languages", "domains")},
         phases=_phases(report["mixture"]),
         histograms=_histograms(report["lengths"]),
+        rules=_rules(report["rules"]),
         speed=_speed(report["speed"]),
         config=json.dumps(report["run"]["config"], indent=1, ensure_ascii=False),
     )
@@ -195,6 +199,21 @@ def _histograms(lengths: dict[str, Any] | None) -> list[dict[str, Any]]:
         pairs = [(bins.get(edge, nothing)["before"], bins.get(edge, nothing)["after"]) for edge in axis]
         label = f"Lengths of {lang} documents, {before:,} before and {after:,} after, from {ticks[0]} to {ticks[2]}"
         shown.append({"lang": lang, "before": before, "after": after, "chart": charts.histogram(pairs, label), "ticks": ticks})
+    return shown
+
+
+def _rules(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules that some document breaks, most first, each with a bar: what it decided alone, decided, and what others decided before."""
+    broken = sorted((one for one in listed if one["broken"]), key=lambda one: (-one["broken"], one["rule"], one["languages"]))
+    most = max((one["broken"] for one in broken), default=0)
+    shown = []
+    for one in broken[:RULES_SHOWN]:
+        also = one["broken"] - one["alone"]
+        parts = [
+            charts.Share(one["alone"], "dropped", f"break only this rule: {text.count(one['alone'])}"),
+            charts.Share(also, "rest", f"break others, too: {text.count(also)}"),
+        ]
+        shown.append(one | {"bar": charts.stacked_bar(parts, most, 10)})
     return shown
 
 

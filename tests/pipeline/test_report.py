@@ -6,9 +6,12 @@ import json
 import os
 import re
 import time
+from dataclasses import dataclass
 from html.parser import HTMLParser
+from typing import ClassVar
 from xml.etree import ElementTree
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -16,9 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
+from pipeline.progress import Progress
+from pipeline.refine.stages import Rules
 from pipeline.report import build_report, charts, render_funnel, render_status, status, text, write_report
 from pipeline.report.page import render_page
-from tests.pipeline.fake_run import HOSTILE_SOURCE, HOSTILE_TITLE, MOVES, make_run, tables_of
+from pipeline.rules import Rule
+from pipeline.schema import BY_NAME, TRANSIENT, with_columns
+from pipeline.segment import Segment, write_json
+from pipeline.splits import Split
+from tests.pipeline.fake_run import HOSTILE_LABEL, HOSTILE_SOURCE, HOSTILE_TITLE, MOVES, InlineEngine, make_run, tables_of
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +333,57 @@ def test_visible_text_is_short_and_has_no_controls(value, limit):
 def test_numbers_read_well(call, expected):
     function, *values = call
     assert function(*values) == expected
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Rows with the columns that refine and ingest write, to be decided by real rules."""
+
+    version: ClassVar[str] = "1"
+
+    def __call__(self, split):
+        n = 60
+        row = np.arange(n)
+        cut = [[{"line": 3, "reason": "notice", "text": HOSTILE_TITLE}] if one % 4 == 0 else [] for one in row]
+        columns = {
+            "source": ["web"] * n,
+            "text": ["본문"] * n,
+            "text_bytes": [6] * n,
+            "lang": np.where(row % 2 == 0, "ko", "en"),
+            "charset": np.where(row < 40, "cp949", "utf-8"),
+            "charset_source": ["meta"] * n,
+            "replacement_ratio": np.where(row == 7, 0.001, 0.0),
+            "license": [HOSTILE_LABEL if one == 5 else None for one in row],
+            "words": row,
+            "spam_words": np.where(row >= 50, 9, 0),
+            "pii_email": np.where(row == 55, 3, 0),
+            "cut_lines": pa.array(cut, BY_NAME["cut_lines"].type),
+        }
+        yield with_columns(pa.table({"id": [str(one) for one in row]}), columns)
+
+
+def test_what_refine_found_equals_a_count_by_hand(tmp_path):
+    rules = (Rule("words", ">=", 20, ("ko",)), Rule("words", ">=", 10, ("en",)), Rule("spam_words", "<=", 3))
+    available = frozenset(BY_NAME) - TRANSIENT - {"drop_stage", "drop_reason", "error", "excerpt"}
+    write_json(tmp_path / "run.json", {"status": "finished"})
+    splits = [Split("part-00000", ())]
+    for name, stages in (("ingest", ()), ("refine", (Rules(rules),))):
+        Segment(tmp_path, name, InlineEngine(), Progress(quiet=True), 0.0).rows(splits, Refined(), stages, available)
+    report = build_report(tmp_path)
+    assert report["gaps"] == [] or all("rule" not in gap for gap in report["gaps"])
+    assert [(one["rule"], one["languages"], one["broken"], one["decided"], one["alone"]) for one in report["rules"]] == [
+        ("words<20", ["ko"], 10, 10, 10),
+        ("words<10", ["en"], 5, 5, 5),
+        ("spam_words>3", [], 10, 10, 10),
+    ]
+    assert [(one["charset"], one["documents"], one["damaged"]) for one in report["pages"]["charsets"]] == [
+        ("cp949", 40, 1),
+        ("utf-8", 20, 0),
+    ]
+    assert [one["documents"] for one in report["pages"]["licenses"]] == [1] and report["pages"]["directives"] == []
+    assert report["personal"] == []  # the only document with an address was dropped
+    kept = [one for one in range(60) if one < 50 and one >= (20 if one % 2 == 0 else 10)]
+    assert report["cut_lines"]["lines"] == sum(one % 4 == 0 for one in kept)
+    words = " ".join(Page(render_page(report)).words)
+    assert "What each rule did" in words and "spam_words>3" in words and "cp949" in words
+    assert "<script>" not in render_page(report) and HOSTILE_TITLE[:20] in words
