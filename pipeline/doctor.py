@@ -24,12 +24,16 @@ _NEEDED = {
     "trafilatura": "main-text extraction",
     "resiliparse": "fast main-text extraction",
     "webencodings": "charset labels",
+    "faust-cchardet": "charset detection",
+    "py3langid": "language detection",
+    "protego": "robots.txt rules",
     "fasttext-numpy2": "classify",
     "jinja2": "report.html",
 }
 _OPTIONAL = {
     "ray": "--engine ray and `onnuri submit`",
     "s3fs": "s3:// inputs",
+    "kiwipiepy": "refine.kiwi and the preset fineweb2-ko (pip install 'onnuri[korean]')",
     "torch": "training (pip install 'onnuri[train]')",
     "deepspeed": "training (pip install 'onnuri[train]')",
 }
