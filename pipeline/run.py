@@ -19,19 +19,18 @@ from pipeline.classify import move as classify
 from pipeline.config import MOVES, InputConfig, RunConfig
 from pipeline.decontaminate import move as decontaminate
 from pipeline.dedup import move as dedup
-from pipeline.documents import DocumentReader, IngestReader
+from pipeline.documents import IngestReader
 from pipeline.engine import Engine, start_engine
 from pipeline.errors import UserError
 from pipeline.files import File, find_files, is_url, open_file, printable
 from pipeline.ingest import stages as ingest_stages
 from pipeline.ingest.formats import detect_format
 from pipeline.progress import Progress
-from pipeline.refine import stages as refine_stages
+from pipeline.refine import move as refine
 from pipeline.report import write_report
 from pipeline.schema import COLUMNS, TRANSIENT
 from pipeline.segment import Segment, clear_temporary, write_json
 from pipeline.splits import UNKNOWN, Part, Split, parts_of, plan_splits
-from pipeline.stage import Stage, missing_columns
 
 _HEAD_BYTES = 4096
 """Bytes of a file that are looked at when its name doesn't tell its format."""
@@ -138,7 +137,7 @@ def _refuse_twice(parts: list[Part]) -> None:
 
 def check_moves(config: RunConfig) -> None:
     """Look for everything that a move will need later, so that a wrong path fails now and not after an hour."""
-    refine_stages.stages(config.refine)
+    refine.check(config.refine, INGEST_COLUMNS)
     if config.classify:
         classify.check(config.classify)
     if config.decontaminate:
@@ -236,10 +235,8 @@ def _moves(config: RunConfig, plan: Plan, run: Path, engine: Engine, options: Op
         plan.splits, IngestReader(config.ingest), stages, INGEST_COLUMNS, limit=options.limit
     )
     available = INGEST_COLUMNS
-    stages = refine_stages.stages(config.refine)
-    require_columns("refine", stages, available)
-    available |= frozenset().union(*(stage.writes for stage in stages))
-    splits = segment("refine", config.refine.min_kept_share).rows(splits, DocumentReader(), stages, available)
+    splits = refine.run(segment("refine", config.refine.min_kept_share), splits, config.refine, available)
+    available |= refine.written(config.refine)
     if config.dedup:
         splits = dedup.run(segment("dedup", config.dedup.min_kept_share), splits, config.dedup, available)
         available |= written_by("dedup")
@@ -258,10 +255,3 @@ def _moves(config: RunConfig, plan: Plan, run: Path, engine: Engine, options: Op
 def written_by(move: str) -> frozenset[str]:
     """The document columns that a move writes."""
     return frozenset(column.name for column in COLUMNS if column.writer == move)
-
-
-def require_columns(move: str, stages: tuple[Stage, ...], available: frozenset[str]) -> None:
-    """Raises UserError when a stage reads a column that nobody wrote."""
-    missing = missing_columns(stages, available)
-    if missing:
-        raise UserError(f"{move} needs columns that its input lacks ({', '.join(missing)}); run the moves before it first")

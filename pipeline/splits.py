@@ -30,7 +30,7 @@ _TINY_SHARE = 8
 
 @dataclass(frozen=True)
 class Part:
-    """A file, or a range of one: bytes [start, stop) of plain JSONL or gzip WARC, row groups [start, stop) of Parquet."""
+    """A file, or a range of one: bytes [start, stop) of WARC, ARC or plain JSONL, row groups [start, stop) of Parquet."""
 
     path: str = field(metadata={"fingerprint": False})
     name: str
@@ -95,14 +95,31 @@ def _pack(parts: Sequence[Part], split_bytes: int) -> list[list[Part]]:
 def _cut(part: Part, split_bytes: int) -> list[Part]:
     if part.size <= split_bytes:
         return [part]
-    lower = part.name.lower()
     if part.format == "parquet":
         return _cut_row_groups(part, split_bytes)
-    if (part.format == "jsonl" and lower.endswith((".jsonl", ".ndjson", ".json"))) or (part.format == "warc" and lower.endswith(".gz")):
-        count = -(-part.size // split_bytes)
-        edges = [part.size * index // count for index in range(count + 1)]
-        return [replace(part, start=start, stop=stop, size=stop - start) for start, stop in itertools.pairwise(edges)]
-    return [part]
+    count = -(-part.size // split_bytes)
+    edges = [part.size * index // count for index in range(count + 1)]
+    if part.format in ("warc", "arc"):
+        edges = _record_edges(part, edges)
+    elif part.format != "jsonl" or not part.name.lower().endswith((".jsonl", ".ndjson", ".json")):
+        return [part]  # also compressed JSON lines: their positions count bytes of content, which are unknown in the middle of a file
+    return [replace(part, start=start, stop=stop, size=stop - start) for start, stop in itertools.pairwise(edges)]
+
+
+def _record_edges(part: Part, edges: list[int]) -> list[int]:
+    """The edges for a compressed archive, whose readers find members themselves; of a plain one, where records begin.
+
+    A file that can't be opened keeps them: its readers report the error.
+    """
+    from pipeline.ingest.arc import arc_edges
+    from pipeline.ingest.warc import warc_edges
+
+    try:
+        with open_file(part.path) as stream:
+            found = {"warc": warc_edges, "arc": arc_edges}[part.format](stream, edges[1:-1])
+    except OSError:
+        return edges
+    return edges if found is None else [0, *sorted({edge for edge in found if 0 < edge < part.size}), part.size]
 
 
 def _cut_row_groups(part: Part, split_bytes: int) -> list[Part]:

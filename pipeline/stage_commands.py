@@ -40,7 +40,9 @@ class DefaultGroup(typer.core.TyperGroup):
 def ingest(
     inputs: opt.InputPaths,
     output: opt.Out,
-    extractor: Annotated[str | None, typer.Option(help="trafilatura (better text) or resiliparse (ten times faster).")] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="trafilatura (most accurate), trafilatura-fast, or resiliparse (several times faster).")
+    ] = None,
     text_column: opt.TextColumn = "text",
     id_column: opt.IdColumn = "id",
     engine: opt.Engine = opt.EngineName.local,
@@ -76,7 +78,12 @@ def ingest(
 def refine(
     inputs: opt.InputPaths,
     output: opt.Out,
-    preset: Annotated[list[str] | None, typer.Option(help="Rule preset, repeatable: onnuri-ko, onnuri-en, gopher, fineweb.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Rule preset, repeatable: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko, fineweb2-ko-eojeol.")
+    ] = None,
+    rules_only: Annotated[
+        bool, typer.Option("--rules-only", help="Decide again by the signals stored in refine's kept/ and dropped/; reads no text.")
+    ] = False,
     text_column: opt.TextColumn = "text",
     id_column: opt.IdColumn = "id",
     engine: opt.Engine = opt.EngineName.local,
@@ -87,19 +94,20 @@ def refine(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Clean documents one by one: Unicode repair, language, quality signals, rules, personal data."""
+    """Clean documents one by one: site rules, Unicode repair, boilerplate lines, signals, language, rules, personal data."""
     from pipeline.alone import Inputs, plan_documents, run_alone, settings_from
-    from pipeline.documents import DocumentReader
     from pipeline.progress import Progress
+    from pipeline.refine import move
+    from pipeline.refine import rules_only as again
     from pipeline.refine.config import RefineConfig
-    from pipeline.refine.stages import stages
-    from pipeline.run import require_columns
 
     config = settings_from(RefineConfig, {"preset": preset}, overrides or [], "refine")
     splits, available = plan_documents(Inputs(inputs, text_column, id_column))
-    chain = stages(config)
-    require_columns("refine", chain, available)
-    columns = available.union(*(stage.writes for stage in chain))
+    if rules_only:
+        available = again.check(splits, config)
+    else:
+        move.check(config, available)
+    run = again.run if rules_only else move.run
     manifest = run_alone(
         "refine",
         splits,
@@ -107,7 +115,7 @@ def refine(
         config.min_kept_share,
         _options(engine, address, workers, limit),
         Progress(quiet),
-        lambda segment: segment.rows(splits, DocumentReader(), chain, columns, limit=limit),
+        lambda segment: run(segment, splits, config, available, limit),
     )
     _finish(output, manifest, as_json)
 

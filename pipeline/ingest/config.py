@@ -12,8 +12,10 @@ from pipeline.settings import Settings
 class IngestConfig(Settings):
     """How crawl files become documents. Every limit protects a worker from one hostile or broken record."""
 
-    extractor: Literal["trafilatura", "resiliparse"] = Field(
-        "trafilatura", description="main-text extractor for HTML: trafilatura (fewer menus and ads) or resiliparse (about 10 times faster)"
+    extractor: Literal["trafilatura", "trafilatura-fast", "resiliparse"] = Field(
+        "trafilatura",
+        description="main-text extractor for HTML: trafilatura (the most accurate), trafilatura-fast (without its fallbacks, half again as "
+        "fast) or resiliparse (several times faster, keeps more menus and ads)",
     )
     include_tables: bool = Field(True, description="keep the text of HTML tables (trafilatura only)")
     favor: Literal["balanced", "precision", "recall"] = Field(

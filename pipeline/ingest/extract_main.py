@@ -1,11 +1,13 @@
-"""The extractor process: takes HTML pages on standard input and answers each with its main text, one after the other.
+"""The extractor process: takes HTML pages on standard input and answers each with its main text and marks, one after the other.
 
 It lives apart from the worker because the libraries run C code on hostile input: a page may crash it, fill its memory or never end, and
-then only this process dies. Messages are a 4-byte little-endian length and that many bytes; requests hold HTML, answers JSON.
+then only this process dies. Messages are a 4-byte little-endian length and that many bytes; requests hold the page's address, a line feed
+and HTML, answers JSON.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue
 import resource
@@ -18,7 +20,18 @@ from typing import IO, Any
 
 import orjson
 
+from pipeline.ingest.page_marks import page_marks
+
 _LENGTH = struct.Struct("<I")
+_Extractor = Callable[[str, bool], tuple[str | None, str | None]]
+"""Takes HTML, and whether to look for a date; gives main text and date."""
+
+_MAX_TEASER_SHARE = 0.3
+"""More teasers than this, and a fallback has taken the list of other articles for the text (docs/extraction.md has the measurement)."""
+_MIN_CHARACTERS = 250
+"""trafilatura's own MIN_EXTRACTED_SIZE: a shorter text is what the fallbacks are there for."""
+_MAX_DATE = "2099-12-31"
+"""htmldate's own bound is today, which would make results depend on the day of the run."""
 
 
 def main(extractor: str, include_tables: bool, favor: str, seconds: float, memory_bytes: int) -> None:
@@ -30,24 +43,27 @@ def main(extractor: str, include_tables: bool, favor: str, seconds: float, memor
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    extract = _trafilatura(include_tables, favor) if extractor == "trafilatura" else _resiliparse()
+    extract = _resiliparse() if extractor == "resiliparse" else _trafilatura(extractor == "trafilatura-fast", include_tables, favor)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    pages: queue.SimpleQueue[str] = queue.SimpleQueue()
+    pages: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, pages), daemon=True).start()
     _send(answers, {"ready": True})
     while True:
-        html = pages.get()
+        url, html = pages.get()
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        answer = _answer(extract, html)
+        answer = _answer(extract, url, html)
         signal.setitimer(signal.ITIMER_PROF, 0)
         _send(answers, answer)
 
 
-def _answer(extract: Callable[[str], dict[str, Any]], html: str) -> dict[str, Any]:
+def _answer(extract: _Extractor, url: str, html: str) -> dict[str, Any]:
     """The result of one page. Every exception of the library is an answer: it is reported as that page's error, never swallowed."""
     try:
-        return extract(html)
+        answer: dict[str, str | None] = dataclasses.asdict(page_marks(html, url or None))
+        answer["text"], date = extract(html, answer["date"] is None)
+        answer["date"] = answer["date"] or date
+        return {name: _clean(value) for name, value in answer.items()}
     except MemoryError:
         return {"memory": True}
     except RecursionError:
@@ -56,10 +72,11 @@ def _answer(extract: Callable[[str], dict[str, Any]], html: str) -> dict[str, An
         return {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _receive(stream: IO[bytes], pages: queue.SimpleQueue[str]) -> None:
+def _receive(stream: IO[bytes], pages: queue.SimpleQueue[tuple[str, str]]) -> None:
     """Read ahead, so that the worker never blocks while it sends; leave when the worker is gone."""
     while len(head := stream.read(_LENGTH.size)) == _LENGTH.size:
-        pages.put(stream.read(_LENGTH.unpack(head)[0]).decode("utf-8", "replace"))
+        url, _, html = stream.read(_LENGTH.unpack(head)[0]).decode("utf-8", "replace").partition("\n")
+        pages.put((url, html))
     os._exit(0)
 
 
@@ -69,40 +86,50 @@ def _send(stream: IO[bytes], answer: dict[str, Any]) -> None:
     stream.flush()
 
 
-def _trafilatura(include_tables: bool, favor: str) -> Callable[[str], dict[str, Any]]:
-    """trafilatura without its fallbacks to other extractors (`fast`): each text has one author, at about twice the speed."""
-    from trafilatura import bare_extraction, extract_metadata, load_html
+def _trafilatura(fast: bool, include_tables: bool, favor: str) -> _Extractor:
+    """trafilatura, with its fallbacks to readability and justext unless `fast`; dates that no mark gives by htmldate."""
+    from htmldate import find_date
+    from trafilatura import bare_extraction, load_html
     from trafilatura.settings import Document
 
-    def extract(html: str) -> dict[str, Any]:
-        tree = load_html(html)
-        if tree is None:
-            return {}
-        metadata = extract_metadata(tree, extensive=False)
+    def text_of(tree: Any, fast: bool) -> str:
         document = bare_extraction(
             tree,
-            fast=True,
+            fast=fast,
             include_comments=False,
             include_tables=include_tables,
             favor_precision=favor == "precision",
             favor_recall=favor == "recall",
         )
-        text = document.text if isinstance(document, Document) else None
-        return {"text": _clean(text), "title": _clean(metadata.title), "date": _clean(metadata.date), "url": _clean(metadata.url)}
+        return (document.text if isinstance(document, Document) else None) or ""
+
+    def extract(html: str, find: bool) -> tuple[str | None, str | None]:
+        tree = load_html(html)
+        if tree is None:
+            return None, None
+        date = find_date(tree, extensive_search=False, original_date=True, max_date=_MAX_DATE) if find else None
+        text = text_of(tree, fast)
+        if not fast and _teaser_share(text) > _MAX_TEASER_SHARE:
+            own = text_of(tree, fast=True)
+            if len(own) >= _MIN_CHARACTERS and _teaser_share(own) <= _MAX_TEASER_SHARE:
+                text = own
+        return text, date
 
     return extract
 
 
-def _resiliparse() -> Callable[[str], dict[str, Any]]:
+def _teaser_share(text: str) -> float:
+    """Share of characters in lines that break off with an ellipsis, as the previews of other articles do."""
+    return sum(len(line) for line in text.splitlines() if line.rstrip(" \xa0]»>").endswith(("…", "..."))) / max(1, len(text))
+
+
+def _resiliparse() -> _Extractor:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    def extract(html: str) -> dict[str, Any]:
-        tree = HTMLTree.parse(html)
-        canonical = tree.head.query_selector("link[rel=canonical]") if tree.head else None
-        url = canonical.getattr("href") if canonical else None
-        text = extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=True)
-        return {"text": _clean(text), "title": _clean(tree.title), "date": None, "url": url if url and url.startswith("http") else None}
+    def extract(html: str, find: bool) -> tuple[str | None, str | None]:
+        text = extract_plain_text(HTMLTree.parse(html), main_content=True, alt_texts=False, preserve_formatting=True)
+        return text, None
 
     return extract
 

@@ -9,6 +9,7 @@ import zstandard
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 
 _SUFFIXES = (
     ("warc", (".warc", ".wet")),
@@ -49,8 +50,17 @@ def detect_format(name: str, head: bytes) -> str | None:
     return _by_magic(content) or _by_name(name) or _by_start(content)
 
 
+def is_skippable(head: bytes) -> bool:
+    """Whether these bytes begin a skippable zstd frame (RFC 8878 section 3.1.2)."""
+    return len(head) >= 4 and int.from_bytes(head[:4], "little") in _SKIPPABLE
+
+
 def uncompressed_head(head: bytes) -> bytes:
     """Up to 4096 first bytes of the content of a file that may be gzip or zstd; what could be decompressed when it is damaged."""
+    at = 0
+    while is_skippable(head[at : at + 4]):
+        at += 8 + int.from_bytes(head[at + 4 : at + 8], "little")
+    head = head[at:]
     if head.startswith(GZIP_MAGIC):
         try:
             return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)

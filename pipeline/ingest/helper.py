@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import orjson
 
@@ -26,10 +26,18 @@ sys.path[:] = start["path"]
 from pipeline.ingest.extract_main import main
 main(**start["options"])
 """
+_LINE_FEED = "\n"
 _WALL_FACTOR = 30
 _START_SECONDS = 300
 _SEND_BYTES = 1 << 22
 _MAX_ANSWER_BYTES = 1 << 30
+
+
+class Page(NamedTuple):
+    """A decoded page and the address it was fetched from (empty: unknown), against which its relative addresses are resolved."""
+
+    html: str
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ class Helper:
         self.served = 0
         self._log: IO[bytes] | None = None
 
-    def extract(self, pages: Sequence[str]) -> list[dict[str, Any]]:
-        """One answer per page: `text`, `title`, `date` and `url`, or `error`. Raises RunFailed when the process can't be started."""
+    def extract(self, pages: Sequence[Page]) -> list[dict[str, Any]]:
+        """One answer per page: `text` and the fields of `Marks`, or `error`. Raises RunFailed when the process can't be started."""
         with self.lock:
             answers: list[dict[str, Any]] = []
             while len(answers) < len(pages):
@@ -170,12 +178,12 @@ def helper_for(options: Options) -> Helper:
         return _helpers.setdefault((os.getpid(), options), Helper(options))
 
 
-def _prefix(pages: Sequence[str]) -> list[bytes]:
+def _prefix(pages: Sequence[Page]) -> list[bytes]:
     """The first pages as UTF-8, up to 4 MiB in all and at least one: several pages per write, and bounded memory on the other side."""
     found: list[bytes] = []
     size = 0
     for page in pages:
-        content = page.encode("utf-8", "replace")
+        content = f"{page.url.partition(_LINE_FEED)[0]}{_LINE_FEED}{page.html}".encode("utf-8", "replace")
         if found and size + len(content) > _SEND_BYTES:
             break
         found.append(content)

@@ -12,9 +12,12 @@ import zstandard
 
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.formats import GZIP_MAGIC, ZSTD_MAGIC, looks_like_html
+from pipeline.ingest.page_marks import header_directives
 from pipeline.ingest.rows import Row, excerpt
 
 MAX_HEADER_BYTES = 65536
+_MAX_INTERIM = 8
+_MAX_ENCODINGS = 4
 _STATUS = re.compile(rb"HTTP/\d[.\d]{0,4}\s{1,4}(\d{3})(?!\d)", re.IGNORECASE)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _CHARSET = re.compile(r"charset\s{0,8}=\s{0,8}[\"']?\s{0,8}([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
@@ -39,15 +42,23 @@ class Response:
 
 
 def parse_response(block: bytes) -> Response | None:
-    """Status, headers (lower-case names; repeated ones joined by comma) and encoded body; None when it isn't HTTP."""
-    status = _STATUS.match(block)
+    """Status, headers (lower-case names; repeated ones joined by comma) and encoded body; None when it isn't HTTP.
+
+    Interim responses (100 Continue, 103 Early Hints) before the real one are passed over.
+    """
+    start = 0
+    for _ in range(_MAX_INTERIM):
+        status = _STATUS.match(block, start)
+        end = _END_OF_HEADERS.search(block, start, start + MAX_HEADER_BYTES)
+        if status is None or end is None or not status[1].startswith(b"1") or not _STATUS.match(block, end.end()):
+            break
+        start = end.end()
     if status is None:
         return None
-    end = _END_OF_HEADERS.search(block, 0, MAX_HEADER_BYTES)
     if end is not None:
-        return Response(int(status[1]), parse_headers(block[: end.start()]), block[end.end() :])
-    body = b"" if len(block) <= MAX_HEADER_BYTES else None
-    return Response(int(status[1]), parse_headers(block[:MAX_HEADER_BYTES]), body)
+        return Response(int(status[1]), parse_headers(block[start : end.start()]), block[end.end() :])
+    body = b"" if len(block) - start <= MAX_HEADER_BYTES else None
+    return Response(int(status[1]), parse_headers(block[start : start + MAX_HEADER_BYTES]), body)
 
 
 def parse_headers(head: bytes) -> dict[str, str]:
@@ -90,7 +101,9 @@ def decoded_body(response: Response, config: IngestConfig) -> bytes:
     if "chunked" in response.headers.get("transfer-encoding", "").lower():
         body = _unchunk(body)
     encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",") if name.strip()]
-    for name in reversed(encodings[-4:]):
+    if len(encodings) > _MAX_ENCODINGS:
+        raise BadPayload(f"has {len(encodings)} content encodings, over {_MAX_ENCODINGS}")
+    for name in reversed(encodings):
         body = _undo(name, body, config)
     if len(body) > config.max_document_bytes:
         raise BadPayload(f"has {len(body)} bytes, over max_document_bytes ({config.max_document_bytes})")
@@ -98,12 +111,13 @@ def decoded_body(response: Response, config: IngestConfig) -> bytes:
 
 
 def fill_response(row: Row, block: bytes, config: IngestConfig) -> None:
-    """Set what `row` learns from an archived HTTP response: status, media type, charset, payload, or why it is dropped or quarantined."""
+    """Set what `row` learns from an archived HTTP response: status, robots directives, type, charset, payload, or why it isn't kept."""
     response = parse_response(block)
     if response is None:
         row.error, row.excerpt = f"the record of {len(block)} bytes is not an HTTP response", excerpt(block)
         return
     row.http_status = response.status
+    row.robots_directives = header_directives(response.headers)
     mime, row.charset_declared = media_type(response.headers.get("content-type"))
     row.mime = mime
     if response.status is not None and not config.http_status_min <= response.status <= config.http_status_max:

@@ -44,6 +44,9 @@ def read_parquet(
         raise UnreadableFile(path, f"the Parquet footer can't be read: {_first_line(error)}") from error
     _check_columns(parquet.schema_arrow, path, fields)
     metadata = parquet.metadata
+    # Text stays a dictionary until a batch is small enough: a file of 150 kB can name one long value a hundred thousand times.
+    packed = [field.name for field in parquet.schema_arrow if _is_bytes(field.type)]
+    parquet = pq.ParquetFile(pa.PythonFile(watched, mode="r"), metadata=metadata, read_dictionary=packed)
     sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
     for group in range(start, len(sizes) if stop is None else min(stop, len(sizes))):
         first = done = sum(sizes[:group])
@@ -114,14 +117,20 @@ def _check_columns(schema: pa.Schema, path: str, fields: Fields) -> None:
 
 
 def _bounded(table: pa.Table, limit: int) -> Iterator[pa.Table]:
-    """`table` in halves until each is at most `limit` bytes or one row."""
-    if len(table) <= 1 or table.nbytes <= limit:
+    """`table` in halves until each is at most `limit` bytes with its dictionaries written out, or one row."""
+    if len(table) <= 1 or sum(map(_decoded_bytes, table.columns)) <= limit:
         if len(table):
             yield table
         return
     half = len(table) // 2
     yield from _bounded(table.slice(0, half), limit)
     yield from _bounded(table.slice(half), limit)
+
+
+def _decoded_bytes(column: pa.ChunkedArray) -> int:
+    if not (pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type)):
+        return int(column.nbytes)
+    return sum(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in column.chunks)
 
 
 def _documents(table: pa.Table, first: int, path: str, name: str, source: str, fields: Fields, config: IngestConfig) -> pa.Table:
@@ -211,6 +220,10 @@ def _value_type(type_: pa.DataType) -> pa.DataType:
 def _is_text(type_: pa.DataType) -> bool:
     value = _value_type(type_)
     return pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return any(is_type(type_) for is_type in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary))
 
 
 def _is_identifier(type_: pa.DataType) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import IO
 
 import pyarrow as pa
+import xxhash
 
 from pipeline.files import open_file
 from pipeline.ingest.arc import read_arc
@@ -70,7 +71,7 @@ def _rows(file: IO[bytes], part: Part, fields: Fields, config: IngestConfig) -> 
     if part.format == "jsonl":
         return read_jsonl(file, fields, config, part.start, part.stop)
     if part.format == "arc":
-        return read_arc(file, config)
+        return read_arc(file, config, part.start, part.stop)
     if part.format == "tar":
         return _archive_rows(file, fields, config)
     return iter([_page(file, part.format, config)])
@@ -98,11 +99,11 @@ def _archive_rows(file: IO[bytes], fields: Fields, config: IngestConfig) -> Iter
 
     An archive may hold one name twice; later ones get `#index`, so that ids stay distinct.
     """
-    seen: set[str] = set()
+    seen: set[bytes] = set()  # digests: an archive may have millions of long names
     for member in read_members(file, config):
         name = clean(member.name) or f"member {member.index}"
-        name = f"{name}#{member.index}" if name in seen else name
-        seen.add(name)
+        name = f"{name}#{member.index}" if xxhash.xxh3_128_digest(name.encode()) in seen else name
+        seen.add(xxhash.xxh3_128_digest(name.encode()))
         row = Row(position=member.index, member=name)
         if member.error is not None:
             row.error, row.member = member.error, clean(member.name) or ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import xxhash
 
+from pipeline.refine.pii import mask
 from pipeline.schema import arrow_schema
 
 _EXCERPT_CHARACTERS = 200
@@ -36,6 +37,7 @@ class Row:
     url: str | None = None
     date: str | None = None
     title: str | None = None
+    robots_directives: str | None = None
     http_status: int | None = None
     mime: str | None = None
     raw: bytes | None = None
@@ -49,8 +51,8 @@ class Row:
 
 
 _COPIED = [
-    *("source_id", "url", "date", "title", "http_status", "mime", "raw", "raw_kind", "charset_declared", "text", "meta"),
-    *("drop_reason", "error", "excerpt"),
+    *("source_id", "url", "date", "title", "robots_directives", "http_status", "mime", "raw", "raw_kind", "charset_declared", "text"),
+    *("meta", "drop_reason", "error", "excerpt"),
 ]
 SCHEMA = arrow_schema(["id", "source", "file", "position", *_COPIED])
 """What every reader yields: these columns, in document-table order."""
@@ -66,10 +68,10 @@ def document_id(source: str, file: str, position: int, inner: int = 0) -> str:
 
 
 def excerpt(content: bytes | str) -> str:
-    """The first 200 characters with every digit as `#` and the local part of e-mail addresses as `***`."""
+    """The first 200 characters, personal data replaced, every other digit as `#` and the local part of other addresses as `***`."""
     start = content[: 8 * _EXCERPT_CHARACTERS]
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start.encode("utf-8", "replace").decode()
-    return _DIGIT.sub("#", _ADDRESS.sub("***@", text[: 2 * _EXCERPT_CHARACTERS]))[:_EXCERPT_CHARACTERS]
+    return _DIGIT.sub("#", _ADDRESS.sub("***@", mask(text[: 2 * _EXCERPT_CHARACTERS])))[:_EXCERPT_CHARACTERS]
 
 
 def clean(text: str | None) -> str | None:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 import zlib
+from array import array
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import IO, Any
 
 import zstandard
 
-from pipeline.ingest.formats import GZIP_MAGIC, ZSTD_MAGIC, uncompressed_head
+from pipeline.ingest.formats import GZIP_MAGIC, ZSTD_MAGIC, is_skippable
 from pipeline.ingest.rows import Row
 
 _READ_BYTES = 1 << 17
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
+_GZIP_FEED_BYTES = 1 << 13
+"""Compressed bytes per call: zlib copies what lies behind a member's end, so that large pieces cost tiny members their square."""
 _ZSTD_FEED_BYTES = 1 << 10
 """zstd has no output limit per call; 1 KiB of run-length blocks can't become more than about 43 MB (128 KiB per 3 bytes)."""
-_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _DICTIONARY_FRAME = 0x184D2A5D
 """First frame of a .warc.zst that carries the dictionary of the others (IIPC zstd WARC proposal)."""
 _MAX_DICTIONARY_BYTES = 1 << 24
-_GZIP_PROBE_BYTES = 1 << 12
-"""Enough for a gzip header and the first words of the content; a header that is longer isn't found."""
-_ZSTD_PROBE_BYTES = (1 << 17) + 32
-"""zstd gives nothing before a whole block is there: at most 128 KiB, after the frame's and the block's header."""
+_PADDING = re.compile(rb"[\0\r\n]*")
+"""What writers leave between and after members without meaning it."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +48,34 @@ class Damage:
 class ByteStream:
     """The uncompressed bytes of a file from file offset `start` on, with a buffer to look ahead in.
 
-    Never raises for bad content: it ends, and `damage` says why. `offset` is the uncompressed offset of the next unread byte.
+    Never raises for bad content: it ends, and `damage` says why. With `opens`, the stream of a compressed file pauses, as if it ended,
+    before each further member whose content begins with one of them: `paused_at` is then the member's file offset, and `resume` goes on.
     """
 
-    def __init__(self, file: IO[bytes], limits: Limits, start: int = 0) -> None:
+    def __init__(self, file: IO[bytes], limits: Limits, start: int = 0, opens: tuple[bytes, ...] = ()) -> None:
         self._file = file
         self._limits = limits
+        self._opens = opens
+        self._opening_bytes = max(map(len, opens), default=0)
+        self.damage: Damage | None = None
+        self.paused_at: int | None = None
+        self._dictionary = read_dictionary(file) if start else None
         file.seek(start)
-        self._input = b""
-        self._input_end = start
-        self._decoder: Any = None
-        self._dictionary: zstandard.ZstdCompressionDict | None = None
-        self._taken = self._given = 0
+        self._start = start
+        self._input, self._at, self._input_end = b"", 0, start
         self._more(4)
-        self.codec = "gzip" if self._input.startswith(GZIP_MAGIC) else "zstd" if _is_zstd(self._input) else "plain"
+        head = self._input[:4]
+        self.codec = "gzip" if head.startswith(GZIP_MAGIC) else "zstd" if head == ZSTD_MAGIC or is_skippable(head) else "plain"
+        self._unpacker: zstandard.ZstdDecompressor | None = None
+        self._decoder: Any = None
+        self._taken = self._given = 0
+        self._held = b""
         self._buffer = bytearray()
         self._index = 0
-        self._members: list[tuple[int, int]] = []
         self._produced = 0
+        self._begun, self._positions = array("q"), array("q")
+        self._absent: dict[bytes, tuple[int, int]] = {}
         self._ended = False
-        self.damage: Damage | None = None
 
     @property
     def offset(self) -> int:
@@ -74,12 +85,10 @@ class ByteStream:
     def place(self) -> tuple[int, int]:
         """(file offset, offset inside the member) of the next unread byte; call `fill(1)` before."""
         offset = self.offset
-        while len(self._members) > 1 and self._members[1][0] <= offset:
-            del self._members[0]
-        if self.codec == "plain" or not self._members:
-            return offset, 0
-        begun, position = self._members[0]
-        return position, offset - begun
+        if self.codec == "plain" or not self._begun:
+            return self._start + offset, 0
+        last = bisect_right(self._begun, offset) - 1
+        return self._positions[last], offset - self._begun[last]
 
     def damage_row(self) -> Row:
         """The quarantine row for `damage`; call at the end of the stream. Its `inner` sets it apart from records of the same member."""
@@ -88,33 +97,55 @@ class ByteStream:
         return Row(position=position, inner=inner, error=f"{reason}; what follows in it is lost")
 
     def fill(self, count: int) -> bool:
-        """Have at least `count` unread bytes in the buffer; False when the stream ends before."""
+        """Have at least `count` unread bytes in the buffer; False when the stream ends or pauses before."""
         while len(self._buffer) - self._index < count:
             chunk = self.chunk()
             if not chunk:
                 return False
-            if self._index > _CHUNK_BYTES:
-                del self._buffer[: self._index]
-                self._index = 0
             self._buffer += chunk
+            if self._index > _CHUNK_BYTES:
+                self._forget()
         return True
 
     def peek(self, count: int, skip: int = 0) -> bytes:
         """Up to `count` unread bytes after the next `skip`, without consuming them; only what `fill` has brought is there."""
         return bytes(memoryview(self._buffer)[self._index + skip : self._index + skip + count])
 
-    def find(self, pattern: bytes, within: int) -> int:
-        """Index of `pattern` relative to the next unread byte, if it begins among the next `within` bytes, else -1."""
-        searched = 0
+    def ahead(self, distance: int, count: int) -> bytes | None:
+        """Up to `count` bytes that follow the next `distance` unread ones; None when there are fewer than `distance`.
+
+        A plain file is looked into where it lies; of a compressed one everything up to there is brought into the buffer.
+        """
+        unread = len(self._buffer) - self._index
+        if self.codec == "plain" and distance > unread + _CHUNK_BYTES:
+            here = self._file.tell()
+            at = here - len(self._input) + distance - unread
+            inside = at <= self._file.seek(0, os.SEEK_END)
+            self._file.seek(at)
+            found = self._file.read(count) if inside else None
+            self._file.seek(here)
+            return found
+        self.fill(distance + count)
+        return self.peek(count, distance) if len(self._buffer) - self._index >= distance else None
+
+    def find(self, pattern: bytes, within: int, start: int = 0) -> int:
+        """Index of `pattern` relative to the next unread byte, if it begins among unread bytes [start, within), else -1.
+
+        Bytes in which the last search for the pattern found nothing are not searched again.
+        """
+        first, last = self._absent.get(pattern, (0, 0))
+        if not first <= self.offset + start <= last:
+            first = last = self.offset + start
+        searched = min(within, last - self.offset)
         while True:
             have = len(self._buffer) - self._index
-            start = self._index + max(0, searched - len(pattern) + 1)
-            found = self._buffer.find(pattern, start, self._index + within + len(pattern))
+            found = self._buffer.find(pattern, self._index + searched, self._index + within + len(pattern) - 1)
             if found >= 0:
                 return found - self._index
-            if have >= within + len(pattern) or not self.fill(have + 1):
+            searched = max(searched, min(within, have - len(pattern) + 1))
+            if have >= within + len(pattern) - 1 or not self.fill(have + 1):
+                self._absent[pattern] = first, self.offset + searched
                 return -1
-            searched = have
 
     def skip(self, count: int) -> int:
         """Consume `count` bytes without keeping them; returns how many there were."""
@@ -123,9 +154,15 @@ class ByteStream:
             here = min(left, len(self._buffer) - self._index)
             self._index += here
             left -= here
+            if left and self.codec == "plain" and left > _CHUNK_BYTES:
+                left -= self._skip_plain(left)
             if left and not self.fill(1):
                 break
         return count - left
+
+    def skip_buffer(self) -> None:
+        """Consume what the buffer holds."""
+        self._index = len(self._buffer)
 
     def skip_while(self, accepted: bytes) -> None:
         """Consume bytes as long as they are among `accepted`."""
@@ -148,179 +185,186 @@ class ByteStream:
                 self._index = len(self._buffer)
                 return False
 
+    def resume(self) -> None:
+        """Go on with the member that the stream paused before."""
+        self.paused_at = None
+
     def chunk(self) -> bytes:
-        """The next uncompressed bytes straight from the file, past the buffer; empty at the end."""
-        if self._ended:
+        """The next uncompressed bytes straight from the file, past the buffer; empty at the end or a pause."""
+        if self._ended or self.paused_at is not None:
             return b""
-        data = self._plain_chunk() if self.codec == "plain" else self._member_chunk()
-        self._produced += len(data)
-        self._ended = not data
-        return data
-
-    def _plain_chunk(self) -> bytes:
-        data, self._input = self._input, b""
-        return data + self._file.read(_CHUNK_BYTES)
-
-    def _member_chunk(self) -> bytes:
-        while True:
-            if self._decoder is None and not self._open_member():
-                return b""
-            if not self._input and not self._more(1):
-                self._end(f"the file ends inside the {self.codec} member that began at byte {self._members[-1][1]}")
-                return b""
-            try:
-                data = self._decompress()
-            except (zlib.error, zstandard.ZstdError) as error:
-                self._end(f"the {self.codec} member at byte {self._members[-1][1]} can't be decompressed: {error}")
-                return b""
-            self._given += len(data)
-            if self._given > self._limits.floor and self._given > self._limits.ratio * self._taken:
-                place = f"the {self.codec} member at byte {self._members[-1][1]}"
-                self._end(f"{place} grows over {self._limits.ratio} times: a decompression bomb")
-                return b""
-            if data:
-                return data
-
-    def _open_member(self) -> bool:
-        while True:  # not recursive: a file may begin with any number of skippable frames
-            self._input = self._input.lstrip(b"\0")
-            self._more(8)
-            if not self._input:
-                return False
-            if not self._input[0]:
+        if self.codec == "plain":
+            data, self._input = self._input[self._at :] + self._file.read(_CHUNK_BYTES), b""
+            self._produced += len(data)
+            self._ended = not data
+            return data
+        pieces, size = [], 0
+        while size < _CHUNK_BYTES and not self._ended:
+            if self._held:
+                piece, self._held = self._held, b""
+            elif self._decoder is not None:
+                piece = self._step()
+            else:
+                self._open_member()
+                if self.paused_at is not None:
+                    break
                 continue
-            position = self._input_end - len(self._input)
-            if self.codec != "zstd" or self._input.startswith(ZSTD_MAGIC) or not _is_zstd(self._input):
-                break
-            if not self._skip_frame(position):
-                return False
-        self._members.append((self._produced, position))
-        if self.codec == "gzip" and self._input.startswith(GZIP_MAGIC):
-            self._decoder = zlib.decompressobj(wbits=31)
-        elif self.codec == "zstd" and self._input.startswith(ZSTD_MAGIC):
-            self._decoder = zstandard.ZstdDecompressor(dict_data=self._dictionary).decompressobj()
-        else:
-            self._end(f"the bytes at {position} are not a {self.codec} member")
-            return False
-        self._taken = self._given = 0
-        return True
+            pieces.append(piece)
+            size += len(piece)
+            self._produced += len(piece)
+        return b"".join(pieces)
 
-    def _skip_frame(self, position: int) -> bool:
-        """Consume a skippable frame, or take the dictionary in it; False when the dictionary is damaged."""
-        magic, size = struct.unpack("<II", self._input[:8].ljust(8, b"\0"))
-        self._input = self._input[8:]
-        if magic == _DICTIONARY_FRAME and position == 0 and size <= _MAX_DICTIONARY_BYTES:
-            self._more(size)
-            content, self._input = self._input[:size], self._input[size:]
+    def _forget(self) -> None:
+        """Give up what was consumed, with the members that lie before it."""
+        del self._buffer[: self._index]
+        self._index = 0
+        passed = bisect_right(self._begun, self.offset) - 1
+        if passed > 0:
+            del self._begun[:passed], self._positions[:passed]
+
+    def _skip_plain(self, count: int) -> int:
+        """Move on in a plain file without reading, the buffer being empty; returns by how much."""
+        here = self._file.tell() - len(self._input)
+        moved = min(count, self._file.seek(0, os.SEEK_END) - here)
+        self._file.seek(here + moved)
+        self._input = b""
+        self._produced += moved
+        return moved
+
+    def _open_member(self) -> None:
+        """Begin the next member, or pause before it, or end the stream."""
+        skipped = None
+        while True:
+            self._skip_padding()
+            self._more(8)
+            position = self._input_end - len(self._input) + self._at
+            head = self._input[self._at : self._at + 8]
+            if not head:
+                self._ended = True
+                return
+            if self.codec != "zstd" or not is_skippable(head):
+                break
+            if not self._skip_frame(position, head):
+                return
+            skipped = position
+        if self.codec == "gzip" and head.startswith(GZIP_MAGIC):
+            self._decoder = zlib.decompressobj(wbits=31)
+        elif self.codec == "zstd" and head.startswith(ZSTD_MAGIC):
+            self._unpacker = self._unpacker or zstandard.ZstdDecompressor(dict_data=self._dictionary)
+            self._decoder = self._unpacker.decompressobj()
+        if self._decoder is None:  # a skippable frame before them has a wrong length, then: members may lie in it
+            self._add_member(position if skipped is None else skipped)
+            self._end(f"the bytes at {position} are not a {self.codec} member")
+            return
+        self._add_member(position)
+        self._taken = self._given = 0
+        while len(self._held) < self._opening_bytes and self._decoder is not None:
+            self._held += self._step()
+        if self._opens and position > self._start and self._held.startswith(self._opens):
+            self.paused_at = position
+
+    def _add_member(self, position: int) -> None:
+        """Note where a member begins; an empty one before it is forgotten, as nothing can lie in it."""
+        if self._begun and self._begun[-1] == self._produced:
+            self._positions[-1] = position
+        else:
+            self._begun.append(self._produced)
+            self._positions.append(position)
+
+    def _skip_padding(self) -> None:
+        while True:
+            match = _PADDING.match(self._input, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._input) or not self._more(1):
+                return
+
+    def _skip_frame(self, position: int, head: bytes) -> bool:
+        """Consume a skippable frame, or take the dictionary in it; False when it is damaged."""
+        magic, size = struct.unpack("<II", head.ljust(8, b"\0"))
+        self._at += len(head)
+        if magic == _DICTIONARY_FRAME and position == 0 and len(head) == 8 and size <= _MAX_DICTIONARY_BYTES and self._more(size):
+            content = self._input[self._at : self._at + size]
+            self._at += size
             try:
-                if _is_zstd(content):
-                    content = zstandard.ZstdDecompressor().decompress(content, max_output_size=_MAX_DICTIONARY_BYTES)
-                self._dictionary = zstandard.ZstdCompressionDict(content)
+                self._dictionary = _dictionary(content)
             except zstandard.ZstdError as error:
-                self._members.append((self._produced, position))
+                self._add_member(position)
                 self._end(f"the zstd dictionary at byte {position} can't be read: {error}")
                 return False
             return True
-        while size and (self._input or self._more(1)):
-            step = min(size, len(self._input))
-            self._input = self._input[step:]
+        while size and self._more(1):
+            step = min(size, len(self._input) - self._at)
+            self._at += step
             size -= step
+        if size or len(head) < 8:
+            self._add_member(position)
+            self._end(f"the file ends inside the skippable zstd frame that began at byte {position}")
+            return False
         return True
 
-    def _decompress(self) -> bytes:
-        if self.codec == "gzip":
-            before = len(self._input)
-            data = self._decoder.decompress(self._input, _CHUNK_BYTES)
-            self._input = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
-            self._taken += before - len(self._input)
-        else:
-            data = self._decompress_zstd()
+    def _step(self) -> bytes:
+        """Decompress a little of the open member; it ends the stream when it can't."""
+        position = self._positions[-1]
+        if not self._more(1):
+            self._end(f"the file ends inside the {self.codec} member that began at byte {position}")
+            return b""
+        fed = self._input[self._at : self._at + (_GZIP_FEED_BYTES if self.codec == "gzip" else _ZSTD_FEED_BYTES)]
+        try:
+            if self.codec == "gzip":
+                data: bytes = self._decoder.decompress(fed, _CHUNK_BYTES)
+                left = len(self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail)
+            else:
+                data = self._decoder.decompress(fed)
+                left = len(self._decoder.unused_data)
+        except (zlib.error, zstandard.ZstdError) as error:
+            self._end(f"the {self.codec} member at byte {position} can't be decompressed: {error}")
+            return b""
+        self._at += len(fed) - left
+        self._taken += len(fed) - left
+        self._given += len(data)
         if self._decoder.eof:
             self._decoder = None
+        if self._given > self._limits.floor and self._given > self._limits.ratio * self._taken:
+            self._end(f"the {self.codec} member at byte {position} grows over {self._limits.ratio} times: a decompression bomb")
+            return b""
         return data
 
-    def _decompress_zstd(self) -> bytes:
-        pieces: list[bytes] = []
-        size = at = 0
-        while at < len(self._input) and size < _CHUNK_BYTES and not self._decoder.eof:
-            fed = self._input[at : at + _ZSTD_FEED_BYTES]
-            piece = self._decoder.decompress(fed)
-            at += len(fed) - len(self._decoder.unused_data)
-            pieces.append(piece)
-            size += len(piece)
-        self._input = self._input[at:]
-        self._taken += at
-        return b"".join(pieces)
-
     def _more(self, count: int) -> bool:
-        while len(self._input) < count:
+        """Have at least `count` bytes of input that are not taken yet; False when the file ends before."""
+        while len(self._input) - self._at < count:
             data = self._file.read(_READ_BYTES)
             if not data:
                 return False
-            self._input += data
+            self._input = self._input[self._at :] + data
+            self._at = 0
             self._input_end += len(data)
         return True
 
     def _end(self, reason: str) -> None:
-        self.damage = Damage(self._members[-1][1], reason)
+        self.damage = Damage(self._positions[-1], reason)
         self._ended = True
+        self._decoder = None
 
 
-def next_member(file: IO[bytes], start: int, opens: tuple[bytes, ...], limits: Limits, stop: int | None = None) -> int | None:
-    """File offset of the first gzip or zstd member that begins in [start, stop) and whose content begins with one of `opens`."""
-    offset, block = start, b""
-    while stop is None or offset < stop:
-        file.seek(offset + len(block))
-        data = file.read(_CHUNK_BYTES)
-        block += data
-        # The last bytes wait for the next round, so that every candidate has all the bytes that its probe looks at.
-        ready = max(0, len(block) - _ZSTD_PROBE_BYTES) if data else len(block)
-        for at in _magic_offsets(block, ready if stop is None else min(ready, stop - offset)):
-            if _probe(block, at).startswith(opens) and _opens_with(ByteStream(file, limits, offset + at), opens):
-                return offset + at
-        if not data:
-            return None
-        offset, block = offset + ready, block[ready:]
-    return None
-
-
-def _probe(block: bytes, at: int) -> bytes:
-    """The first uncompressed bytes of a candidate, from few bytes: magic numbers that begin no member are common in hostile files."""
-    size = _GZIP_PROBE_BYTES if block.startswith(GZIP_MAGIC, at) else _ZSTD_PROBE_BYTES
-    return uncompressed_head(block[at : at + size])
-
-
-def _opens_with(stream: ByteStream, opens: tuple[bytes, ...]) -> bool:
-    """Whether the stream's first member can be read as `ByteStream` will read it; the probe may end before the damage."""
-    count = max(map(len, opens))
-    stream.fill(count)
-    return stream.peek(count).startswith(opens)
-
-
-def hidden_member(stream: ByteStream, file: IO[bytes], opens: tuple[bytes, ...], limits: Limits) -> int | None:
-    """Offset of the first good member of a compressed file whose own first bytes are damaged, so that `stream` takes it for plain.
-
-    None when the stream is compressed, or begins with one of `opens` after line ends, or no member follows.
-    """
-    stream.fill(64)
-    if stream.codec != "plain" or stream.peek(64).lstrip(b"\r\n").startswith(opens) or not stream.fill(1):
+def read_dictionary(file: IO[bytes]) -> zstandard.ZstdCompressionDict | None:
+    """The dictionary in the first frame of a .warc.zst; None when there is none or it is damaged (then no frame can be read)."""
+    file.seek(0)
+    head = file.read(8)
+    if len(head) < 8 or struct.unpack("<I", head[:4])[0] != _DICTIONARY_FRAME:
         return None
-    resume = file.tell()
-    found = next_member(file, 1, opens, limits)
-    file.seek(resume)
+    content = file.read(min(_MAX_DICTIONARY_BYTES, struct.unpack("<I", head[4:])[0]))
+    try:
+        return _dictionary(content)
+    except zstandard.ZstdError:
+        return None
+
+
+def _dictionary(content: bytes) -> zstandard.ZstdCompressionDict:
+    if content.startswith(ZSTD_MAGIC):
+        with zstandard.ZstdDecompressor().stream_reader(content) as reader:
+            content = reader.read(_MAX_DICTIONARY_BYTES + 1)
+        if len(content) > _MAX_DICTIONARY_BYTES:
+            raise zstandard.ZstdError(f"it has over {_MAX_DICTIONARY_BYTES} bytes")
+    found = zstandard.ZstdCompressionDict(content)
+    zstandard.ZstdDecompressor(dict_data=found).decompressobj()  # only now a damaged one is found out
     return found
-
-
-def _magic_offsets(block: bytes, before: int) -> list[int]:
-    """Where magic numbers begin in the first `before` bytes."""
-    found = []
-    for magic in (GZIP_MAGIC, ZSTD_MAGIC):
-        at = block.find(magic, 0, before + len(magic) - 1)
-        while at >= 0:
-            found.append(at)
-            at = block.find(magic, at + 1, before + len(magic) - 1)
-    return sorted(found)
-
-
-def _is_zstd(head: bytes) -> bool:
-    return head.startswith(ZSTD_MAGIC) or (len(head) >= 4 and int.from_bytes(head[:4], "little") in _SKIPPABLE)

@@ -2,131 +2,147 @@
 
 The framing is our own, on purpose: fastwarc 2.0.1 ends a truncated file without an error, can't go on after a damaged member, and
 gives all records of one gzip member the same position. Here every record has its place, and damage is a row.
+Format: WARC 1.0 and 1.1 (ISO 28500:2009 and 2017); .warc.zst as proposed by the IIPC.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO
 
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.http_payload import MAX_HEADER_BYTES, fill_payload, fill_response, media_type, parse_headers
+from pipeline.ingest.records import HEAD_BYTES, at, end_of, plain_edges, read_records
 from pipeline.ingest.rows import Row, excerpt
-from pipeline.ingest.streams import ByteStream, Limits, hidden_member, next_member
+from pipeline.ingest.streams import ByteStream, Limits
 
 _OPENS = (b"WARC/",)
 _NEXT = b"\nWARC/"
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]{0,8}\r?\n")
 _VERSION_BYTES = 32
+_USUAL_HEADER_BYTES = 4096
+_AFTER_BYTES = 24
 _DATE = re.compile(r"[0-9]{4}(?:-|\Z)")
 _KEPT_TYPES = frozenset({"response", "resource", "conversion"})
-_HEAD_BYTES = 2048
+_OTHER_TYPES = frozenset({"warcinfo", "request", "metadata", "revisit", "continuation"})
 
 
 def read_warc(file: IO[bytes], config: IngestConfig, start: int = 0, stop: int | None = None) -> Iterator[Row]:
-    """One row per record whose gzip member begins in bytes [start, stop) of `file`; ranges that tile a file give each record once.
+    """One row per record of bytes [start, stop) of `file`: `records.read_records` says what a range gives, and where a plain file is cut.
 
     A record that can't be read, and bytes that are no record, become one quarantine row each; reading goes on at the next record.
     """
     limits = Limits(config.max_ratio, config.max_document_bytes)
-    offset: int | None = start if start == 0 else next_member(file, start, _OPENS, limits, stop)
-    while offset is not None and (stop is None or offset < stop):
-        stream = ByteStream(file, limits, offset)
-        compressed = hidden_member(stream, file, _OPENS, limits)
-        if compressed is not None:
-            reason = f"the bytes from {offset} to {compressed} are no gzip or zstd member"
-            yield Row(position=offset, error=reason, excerpt=excerpt(stream.peek(_HEAD_BYTES)))
-            offset = compressed
-            continue
-        reported = yield from _records(stream, config, stop)
-        if stream.damage is None:
-            return
-        if not reported:
-            yield stream.damage_row()
-        offset = next_member(file, stream.damage.offset + 1, _OPENS, limits, stop)
+    return read_records(file, _OPENS, lambda stream, row: _read_record(stream, row, config), limits, start, stop)
 
 
-def _records(stream: ByteStream, config: IngestConfig, stop: int | None) -> Generator[Row, None, bool]:
-    """Yields rows; returns whether the stream's damage, if any, already stands in a row (or lies beyond `stop`)."""
-    while True:
-        stream.skip_while(b"\r\n")
-        if not stream.fill(1):
-            return False
-        position, inner = stream.place()
-        if stop is not None and stream.codec != "plain" and inner == 0 and position >= stop:
-            stream.damage = None
-            return True
-        row = Row(position=position, inner=inner)
-        yield _read_record(stream, row, config)
-        if stream.damage is not None and row.error is not None and not stream.fill(1):
-            return True
+def warc_edges(file: IO[bytes], wanted: list[int]) -> list[int] | None:
+    """Where a plain WARC file may be cut, as `records.plain_edges` says."""
+    return plain_edges(file, _pass_record, wanted)
 
 
-def _read_record(stream: ByteStream, row: Row, config: IngestConfig) -> Row:
+@dataclass(frozen=True)
+class _Frame:
+    """A record's outline: bytes of its header block and of the block after it, and its fields; or what is wrong with it."""
+
+    size: int = 0
+    length: int = 0
+    headers: dict[str, str] | None = None
+    error: str = ""
+
+
+def _read_record(stream: ByteStream, row: Row, config: IngestConfig) -> None:
     """Fill `row` from the record at the stream's position and consume it; a bad one is consumed up to the next record."""
-    stream.fill(_HEAD_BYTES)
-    row.excerpt = excerpt(stream.peek(_HEAD_BYTES))
-    size, headers = _header(stream)
-    if headers is None:
-        return _bad(stream, row, f"no WARC record header at byte {_at(row)}")
-    length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit() and len(length) < 19):
-        return _bad(stream, row, f"the WARC record at byte {_at(row)} has no valid Content-Length")
-    _describe(row, headers)
-    kind = headers.get("warc-type", "unknown").lower()[:40]
-    if int(length) > config.max_document_bytes:
-        return _oversized(stream, row, size, int(length), kind, config)
-    if not stream.fill(size + int(length)):
-        reason = stream.damage.reason if stream.damage else "the file ends"
-        return _bad(stream, row, f"the WARC record at byte {_at(row)} is cut short: {reason}")
-    block = stream.peek(int(length), size)
-    if not _followed_by_record(stream, size + int(length)):
-        return _bad(stream, row, f"the WARC record at byte {_at(row)} does not end where its Content-Length of {length} says")
-    stream.skip(size + int(length))
-    row.excerpt = None
-    _fill(row, kind, headers, block, config)
-    return row
+    stream.fill(HEAD_BYTES)
+    head = stream.peek(HEAD_BYTES)
+    frame = _frame(stream, config.max_document_bytes)
+    if frame.headers is not None:
+        _describe(row, frame.headers)
+    kind = (frame.headers or {}).get("warc-type", "").strip().lower()
+    whole = frame.size + frame.length
+    if frame.error:
+        row.error = _sentence(row, frame.error)
+        _skip_to_record(stream)
+    elif frame.length <= config.max_document_bytes:
+        stream.fill(whole)
+        block = stream.peek(frame.length, frame.size)
+        stream.skip(whole)
+        _fill(row, kind, frame.headers or {}, block, config)
+    elif stream.skip(whole) < whole:
+        row.error = _sentence(row, f"is cut short: {end_of(stream)}")
+    elif not _ends(stream.ahead(0, _AFTER_BYTES)):
+        row.error = _sentence(row, f"does not end where its Content-Length of {frame.length} says")
+        _skip_to_record(stream, 0)
+    elif kind not in _KEPT_TYPES:
+        _fill(row, kind, frame.headers or {}, b"", config)
+    else:
+        row.error = _sentence(row, f"has {frame.length} bytes, over max_document_bytes ({config.max_document_bytes})")
+    if row.error is not None and row.excerpt is None:
+        row.excerpt = excerpt(head)
 
 
-def _header(stream: ByteStream) -> tuple[int, dict[str, str] | None]:
-    """(size of the header block in bytes, its fields) without consuming it; None where there is no header."""
+def _pass_record(stream: ByteStream) -> None:
+    """Consume what `_read_record` would consume of a plain file."""
+    frame = _frame(stream, 0)
+    if frame.error:
+        _skip_to_record(stream)
+    else:
+        stream.skip(frame.size + frame.length)
+
+
+def _frame(stream: ByteStream, limit: int) -> _Frame:
+    """The outline of the record at the stream's position, nothing consumed; in a packed file that of over `limit` bytes isn't checked."""
+    stream.fill(_VERSION_BYTES)
     if not _VERSION.match(stream.peek(_VERSION_BYTES)):
-        return 0, None
-    ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (at := stream.find(mark, MAX_HEADER_BYTES)) >= 0]
-    if not ends:
-        return 0, None
-    end, mark = min(ends)
-    return end + mark, parse_headers(stream.peek(end))
+        return _Frame(error="no WARC record header")
+    size = _header_size(stream)
+    if not size:
+        return _Frame(error=f"has no end of its header block within {MAX_HEADER_BYTES} bytes or before the next record")
+    headers = parse_headers(stream.peek(size))
+    lengths = {value.strip() for value in headers.get("content-length", "").split(",")}
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdigit() and len(length) < 19):
+        return _Frame(headers=headers, error="has no valid Content-Length")
+    frame = _Frame(size, int(length), headers)
+    if frame.length > limit and stream.codec != "plain":
+        return frame
+    after = stream.ahead(frame.size + frame.length, _AFTER_BYTES)
+    if after is None:
+        return _Frame(headers=headers, error=f"is cut short: {end_of(stream)}")
+    if not _ends(after):
+        return _Frame(headers=headers, error=f"does not end where its Content-Length of {length} says")
+    return frame
 
 
-def _followed_by_record(stream: ByteStream, size: int) -> bool:
-    """Whether a record that ends `size` bytes ahead is followed by the end of the file or, after line ends, by another record."""
-    stream.fill(size + 16)
-    rest = stream.peek(16, size).lstrip(b"\r\n")
-    return not rest or rest.startswith(b"WARC/"[: len(rest)])
+def _header_size(stream: ByteStream) -> int:
+    """Bytes of the header block with the empty line after it; 0 when it doesn't end within MAX_HEADER_BYTES or before another record."""
+    for within in (_USUAL_HEADER_BYTES, MAX_HEADER_BYTES):
+        mixed = stream.find(b"\n\r\n", within)
+        bare = stream.find(b"\n\n", mixed if mixed >= 0 else within)
+        size = bare + 2 if bare >= 0 else mixed + 3 if mixed >= 0 else 0
+        if stream.find(_NEXT, size or within) >= 0:
+            return 0
+        if size:
+            return size
+    return 0
 
 
-def _bad(stream: ByteStream, row: Row, error: str) -> Row:
+def _ends(after: bytes | None) -> bool:
+    """Whether a record ends before these bytes: nothing or a record follows, or the two line ends that close a record (then rubbish)."""
+    rest = (after or b"").lstrip(b"\r\n\0")
+    return not rest or rest.startswith(_OPENS[0][: len(rest)]) or (after or b"").startswith(b"\r\n\r\n")
+
+
+def _skip_to_record(stream: ByteStream, passed: int = len(_OPENS[0])) -> None:
     """Consume up to the next line that is a WARC version, of any version: old files are WARC/0.17 or WARC/0.18."""
-    row.error = error
-    stream.skip(5)
+    stream.skip(passed)
     while stream.skip_to(_NEXT):
         stream.skip(1)
         stream.fill(_VERSION_BYTES)
         if _VERSION.match(stream.peek(_VERSION_BYTES)):
             break
-    return row
-
-
-def _oversized(stream: ByteStream, row: Row, size: int, length: int, kind: str, config: IngestConfig) -> Row:
-    if stream.skip(size + length) < size + length:
-        row.error = f"the WARC record at byte {_at(row)} is cut short: {stream.damage.reason if stream.damage else 'the file ends'}"
-    elif kind not in _KEPT_TYPES:
-        row.drop_reason, row.excerpt = f"warc_record:{kind}", None
-    else:
-        row.error = f"the WARC record at byte {_at(row)} has {length} bytes, over max_document_bytes ({config.max_document_bytes})"
-    return row
 
 
 def _describe(row: Row, headers: dict[str, str]) -> None:
@@ -137,12 +153,18 @@ def _describe(row: Row, headers: dict[str, str]) -> None:
 
 
 def _fill(row: Row, kind: str, headers: dict[str, str], block: bytes, config: IngestConfig) -> None:
+    content_type = headers.get("content-type", "")
+    mime, charset = media_type(content_type)
     if kind not in _KEPT_TYPES:
-        row.drop_reason = f"warc_record:{kind}"
-        return
-    mime, charset = media_type(headers.get("content-type"))
-    if kind == "response" and (row.url or "").lower().startswith("dns:"):
+        row.drop_reason = f"warc_record:{kind if kind in _OTHER_TYPES else 'other'}"
+    elif "warc-segment-number" in headers:
+        row.drop_reason = "warc_record:segment"  # the rest of the document lies in other records, most likely in other files
+    elif kind == "response" and (row.url or "").lower().startswith("dns:"):
         row.drop_reason = "warc_record:dns"
+    elif not block:
+        row.drop_reason = "empty_text"
+    elif mime == "application/http" and not block.startswith(b"HTTP/") and "msgtype=request" in content_type.lower():
+        row.drop_reason = "warc_record:request"
     elif mime == "application/http" or (kind == "response" and block.startswith(b"HTTP/")):
         fill_response(row, block, config)
     else:
@@ -150,5 +172,7 @@ def _fill(row: Row, kind: str, headers: dict[str, str], block: bytes, config: In
         fill_payload(row, block, config)
 
 
-def _at(row: Row) -> str:
-    return f"{row.position}+{row.inner}" if row.inner else str(row.position)
+def _sentence(row: Row, problem: str) -> str:
+    if problem.startswith("no "):
+        return f"{problem} at byte {at(row)}"
+    return f"the WARC record at byte {at(row)} {problem}"

@@ -40,14 +40,15 @@ class SitesConfig(Settings):
         default=(), description="files of host names to drop, one per line, subdomains included (# starts a comment)"
     )
     allow_hosts: tuple[str, ...] = Field(
-        default=(), description="files of host names; when given, only these hosts and their subdomains stay (documents without url too)"
+        default=(),
+        description="files of host names; when given, only these hosts and their subdomains stay, and documents without an address don't",
     )
     block_words: tuple[str, ...] = Field(
         default=(), description="files of words; an address that has one between its separators is dropped, one word per line"
     )
     block_top_domains: tuple[str, ...] = Field(default=(), description="top-level domains to drop, without the dot, such as xxx")
     opt_out: tuple[str, ...] = Field(
-        default=(), description="files of addresses or hosts whose owners asked to be left out, one per line; an address covers what is below it"
+        default=(), description="files of addresses or hosts to leave out on request, one per line; an address covers what is below it"
     )
     robots: tuple[str, ...] = Field(
         default=(), description="tables (Parquet, JSONL, CSV) of robots.txt files: host, fetched_at, body; the latest of each host counts"
@@ -76,7 +77,7 @@ class RefineConfig(Settings):
 
     preset: tuple[str, ...] = Field(
         default=("onnuri-ko", "onnuri-en"),
-        description="names of shipped rule lists, applied in the given order: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko",
+        description="names of shipped rule lists, applied in the given order: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko, fineweb2-ko-eojeol",
     )
     rules: tuple[RuleSettings, ...] = Field(default=(), description="further rules, applied after the presets'")
     languages: tuple[str, ...] = Field(
@@ -94,5 +95,7 @@ class RefineConfig(Settings):
         description="count Korean morphemes with Kiwi, which the preset fineweb2-ko needs (0.1 MB/s per core; install onnuri[korean])",
     )
     repair: bool = Field(default=True, description="repair Unicode, line ends and blanks in text")
-    pii: bool = Field(default=True, description="replace e-mail and IP addresses, telephone, resident, card, account, passport and licence numbers in text")
+    pii: bool = Field(
+        default=True, description="replace e-mail and IP addresses and telephone, resident, card, account, passport and licence numbers"
+    )
     min_kept_share: float = Field(default=0.01, ge=0, le=1, description="stop the run when a smaller share of the input rows would be kept")

@@ -1,4 +1,4 @@
-"""Repair the characters of a text: one Unicode form, no invisible characters, plain line ends, no trailing blanks.
+"""Repair the characters of a text: misread Korean, one Unicode form, no invisible characters, plain line ends, no trailing blanks.
 
 What is never touched: letters, symbols such as ① and ㎡, indentation, single blank lines. A batch in which nothing changes keeps its
 buffers, and only rows that hold characters outside `NFC_STABLE` are normalised.
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.mojibake import mended
 from pipeline.refine.signals import text_buffers
 from pipeline.schema import with_columns
 from pipeline.stage import decide
@@ -87,6 +88,7 @@ def repair(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The repaired texts of a large_string column; null stays null. Repairing twice changes nothing more."""
     from pipeline.refine.repair_kernel import rewrite  # compiles on first import
 
+    texts = _mended(texts)
     data, offsets = text_buffers(texts)
     rows = len(offsets) - 1
     out = np.empty(int(offsets[-1] - offsets[0]), np.uint8)
@@ -107,12 +109,29 @@ def repair(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return repaired
 
 
+def _mended(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The texts with Korean mojibake undone (`pipeline.ingest.mojibake`); rows without a run that looks like it aren't touched."""
+    from pipeline.ingest.utf8_kernel import MISREAD, inspect  # compiles on first import
+
+    data, offsets = text_buffers(texts)
+    flags, counts = np.empty(len(offsets) - 1, np.uint8), np.empty((len(offsets) - 1, 3), np.int64)
+    inspect(data, offsets, flags, counts)
+    suspected = np.flatnonzero(flags & MISREAD)
+    mends = {row: mend.text for row in suspected.tolist() if (mend := mended(texts[row].as_py())) is not None}
+    if not mends:
+        return texts
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    mask = np.zeros(len(whole), np.bool_)
+    mask[list(mends)] = True
+    return pc.replace_with_mask(whole, pa.array(mask), pa.array(list(mends.values()), pa.large_string()))
+
+
 @dataclass(frozen=True)
 class Repair:
     """The stage that repairs `text` and drops rows that have none."""
 
     name: ClassVar[str] = "repair"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     writes: ClassVar[frozenset[str]] = frozenset({"text", "text_bytes"})
 

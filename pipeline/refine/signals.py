@@ -1,6 +1,6 @@
 """Measure each document: one pass over its bytes gives every quality signal that the rules later decide by.
 
-The definitions are in docs/refine.md. This module turns the kernels' integer counts into the columns of the document table.
+The definitions are in docs/signals.md. This module turns the kernels' integer counts into the columns of the document table.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipeline.refine.characters import class_table
-from pipeline.refine.phrases import shipped_table
+from pipeline.refine.characters import ending_table, kind_table
+from pipeline.refine.phrases import signal_table
 from pipeline.schema import with_columns
 
 COLUMNS = (
-    "chars", "words", "lines", "mean_word_length", "alpha_word_ratio", "symbol_word_ratio", "bullet_line_ratio", "ellipsis_line_ratio",
-    "stop_words", "line_end_punct_ratio", "short_line_ratio", "newline_ratio", "hangul_ratio", "latin_ratio", "digit_ratio",
-    "replacement_char_ratio", "jamo_run_ratio", "dup_line_ratio", "dup_line_char_ratio", "top_2gram_char_ratio", "top_3gram_char_ratio",
-    "top_4gram_char_ratio", "dup_5gram_char_ratio", "dup_10gram_char_ratio", "spam_words", "boilerplate_line_ratio",
+    "chars", "words", "lines", "sentences", "mean_word_length", "max_word_length", "alpha_word_ratio", "symbol_word_ratio",
+    "bullet_line_ratio", "ellipsis_line_ratio", "stop_words", "line_end_punct_ratio", "short_line_ratio", "newline_ratio",
+    "list_line_ratio", "url_word_ratio", "upper_ratio", "c4_line_ratio", "c4_sentences", "curly_brackets", "lorem_ipsum", "bad_words",
+    "hangul_ratio", "latin_ratio", "digit_ratio", "replacement_char_ratio", "conjoining_jamo_ratio", "josa_word_ratio",
+    "long_eojeol_ratio", "single_syllable_ratio", "korean_stop_words", "korean_end_line_ratio", "jamo_run_ratio", "dup_line_ratio",
+    "dup_line_char_ratio", "dup_paragraph_ratio", "dup_paragraph_char_ratio", "top_2gram_char_ratio", "top_3gram_char_ratio",
+    "top_4gram_char_ratio", "dup_5gram_char_ratio", "dup_6gram_char_ratio", "dup_7gram_char_ratio", "dup_8gram_char_ratio",
+    "dup_9gram_char_ratio", "dup_10gram_char_ratio", "spam_words", "ad_phrases",
 )  # fmt: skip
 """What `Signals` writes."""
 
@@ -54,22 +58,30 @@ def measure(texts: pa.Array | pa.ChunkedArray) -> dict[str, np.ndarray]:
     # Imported here because importing compiles: whoever only reads the config or the help need not wait.
     from pipeline.refine import phrases_kernel
     from pipeline.refine import signals_kernel as kernel
+    from pipeline.refine.repetition_kernel import LONGEST_GRAM, LONGEST_TOP_GRAM
 
     data, offsets = text_buffers(texts)
-    count_matrix = np.zeros((len(offsets) - 1, kernel.COUNTS), np.int64)
-    kernel.count_characters(data, offsets, class_table(), count_matrix)
-    table = shipped_table()
-    phrase_counts = np.zeros((len(offsets) - 1, phrases_kernel.COUNTS), np.int64)
-    phrases_kernel.count_phrases(data, offsets, table.phrase_bytes, table.phrase_starts, table.is_spam, table.buckets, phrase_counts)
+    phrase_matrix = np.zeros((len(offsets) - 1, phrases_kernel.KINDS), np.int64)
+    c4_places = np.empty((offsets[-1] - offsets[0]) // 8 + 2, np.int64)
+    found = phrases_kernel.count_phrases(data, offsets, *signal_table().arrays, phrase_matrix, c4_places)
+    c4_places[found] = np.iinfo(np.int64).max
+    matrix = np.zeros((len(offsets) - 1, kernel.COUNTS), np.int64)
+    kernel.count_characters(data, offsets, kind_table(), ending_table(), c4_places, matrix)
 
-    count = count_matrix.T
-    chars, words, lines = count[kernel.CHARS], count[kernel.WORDS], count[kernel.LINES]
-    letters, word_chars, checked_chars = count[kernel.LETTERS], count[kernel.WORD_CHARS], count[kernel.CHECKED_WORD_CHARS]
+    count, phrases = matrix.T, phrase_matrix.T
+    chars, words, lines, word_chars = count[kernel.CHARS], count[kernel.WORDS], count[kernel.LINES], count[kernel.WORD_CHARS]
+    letters, hangul_words, checked_chars = count[kernel.LETTERS], count[kernel.HANGUL_WORDS], count[kernel.CHECKED_WORD_CHARS]
+    grams = {}
+    for place, n in enumerate(range(2, LONGEST_GRAM + 1)):
+        name = f"top_{n}gram_char_ratio" if n <= LONGEST_TOP_GRAM else f"dup_{n}gram_char_ratio"
+        grams[name] = _share(count[kernel.FIRST_GRAM_CHARS + place], checked_chars)
     return {
         "chars": chars,
         "words": words,
         "lines": lines,
+        "sentences": count[kernel.SENTENCES],
         "mean_word_length": _share(word_chars, words),
+        "max_word_length": count[kernel.MAX_WORD_LENGTH],
         "alpha_word_ratio": _share(count[kernel.ALPHA_WORDS], words),
         "symbol_word_ratio": _share(count[kernel.SYMBOLS], words),
         "bullet_line_ratio": _share(count[kernel.BULLET_LINES], lines),
@@ -78,20 +90,32 @@ def measure(texts: pa.Array | pa.ChunkedArray) -> dict[str, np.ndarray]:
         "line_end_punct_ratio": _share(count[kernel.TERMINAL_LINES], lines),
         "short_line_ratio": _share(count[kernel.SHORT_LINES], lines),
         "newline_ratio": _share(count[kernel.NEWLINES], words),
+        "list_line_ratio": _share(count[kernel.LIST_LINES], lines),
+        "url_word_ratio": _share(count[kernel.URL_WORDS], words),
+        "upper_ratio": _share(count[kernel.UPPER], count[kernel.ASCII_LETTERS]),
+        "c4_line_ratio": _share(count[kernel.C4_LINES], lines),
+        "c4_sentences": count[kernel.C4_SENTENCES],
+        "curly_brackets": count[kernel.CURLY_BRACKETS],
+        "lorem_ipsum": phrases[phrases_kernel.LOREM_IPSUM],
+        "bad_words": phrases[phrases_kernel.OBSCENE],
         "hangul_ratio": _share(count[kernel.HANGUL_LETTERS], letters),
         "latin_ratio": _share(count[kernel.LATIN_LETTERS], letters),
         "digit_ratio": _share(count[kernel.DIGITS], word_chars),
         "replacement_char_ratio": _share(count[kernel.BROKEN_CHARS], chars),
+        "conjoining_jamo_ratio": _share(count[kernel.CONJOINING], chars),
+        "josa_word_ratio": _share(count[kernel.JOSA_WORDS], hangul_words),
+        "long_eojeol_ratio": _share(count[kernel.LONG_EOJEOL], hangul_words),
+        "single_syllable_ratio": _share(count[kernel.SINGLE_SYLLABLES], hangul_words),
+        "korean_stop_words": count[kernel.KOREAN_STOP_WORDS],
+        "korean_end_line_ratio": _share(count[kernel.KOREAN_END_LINES], lines),
         "jamo_run_ratio": _share(count[kernel.JAMO_RUN_CHARS], chars),
         "dup_line_ratio": _share(count[kernel.DUPLICATE_LINES], count[kernel.CHECKED_LINES]),
         "dup_line_char_ratio": _share(count[kernel.DUPLICATE_LINE_CHARS], count[kernel.CHECKED_LINE_CHARS]),
-        "top_2gram_char_ratio": _share(count[kernel.TOP_2GRAM_CHARS], checked_chars),
-        "top_3gram_char_ratio": _share(count[kernel.TOP_3GRAM_CHARS], checked_chars),
-        "top_4gram_char_ratio": _share(count[kernel.TOP_4GRAM_CHARS], checked_chars),
-        "dup_5gram_char_ratio": _share(count[kernel.DUPLICATE_5GRAM_CHARS], checked_chars),
-        "dup_10gram_char_ratio": _share(count[kernel.DUPLICATE_10GRAM_CHARS], checked_chars),
-        "spam_words": phrase_counts.T[phrases_kernel.SPAM_PHRASES],
-        "boilerplate_line_ratio": _share(phrase_counts.T[phrases_kernel.FURNITURE_LINES], lines),
+        "dup_paragraph_ratio": _share(count[kernel.DUPLICATE_PARAGRAPHS], count[kernel.CHECKED_PARAGRAPHS]),
+        "dup_paragraph_char_ratio": _share(count[kernel.DUPLICATE_PARAGRAPH_CHARS], count[kernel.CHECKED_PARAGRAPH_CHARS]),
+        **grams,
+        "spam_words": phrases[phrases_kernel.SPAM],
+        "ad_phrases": phrases[phrases_kernel.AD],
     }
 
 
@@ -100,7 +124,7 @@ class Signals:
     """The stage that writes every quality signal; it decides nothing."""
 
     name: ClassVar[str] = "signals"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     writes: ClassVar[frozenset[str]] = frozenset(COLUMNS)
 

@@ -14,306 +14,327 @@ import numpy as np
 from numba import types
 
 from pipeline.kernels import mix
-from pipeline.refine.characters import BROKEN, DIGIT, HANGUL, JAMO, LATIN, OTHER_LETTER, SPACE, TERMINAL
+from pipeline.refine import characters as c
+from pipeline.refine.repetition_kernel import CHECKED_LIMIT, GRAM_COUNTS, duplicates, repeated_grams, table_mask
+from pipeline.refine.words_kernel import STOP_NUMBER, decode, ending_at, is_c4_end, is_url_mark, last_letter, stop_word, supplementary_kind
 
 # fmt: off
-(CHARS, WORDS, LINES, WORD_CHARS, ALPHA_WORDS, SYMBOLS, BULLET_LINES, ELLIPSIS_LINES, STOP_WORDS, TERMINAL_LINES,
- SHORT_LINES, NEWLINES, LETTERS, HANGUL_LETTERS, LATIN_LETTERS, DIGITS, BROKEN_CHARS, JAMO_RUN_CHARS,
- CHECKED_LINES, CHECKED_LINE_CHARS, DUPLICATE_LINES, DUPLICATE_LINE_CHARS, CHECKED_WORD_CHARS,
- TOP_2GRAM_CHARS, TOP_3GRAM_CHARS, TOP_4GRAM_CHARS, DUPLICATE_5GRAM_CHARS, DUPLICATE_10GRAM_CHARS) = range(28)
+(CHARS, WORDS, LINES, SENTENCES, WORD_CHARS, MAX_WORD_LENGTH, ALPHA_WORDS, SYMBOLS, BULLET_LINES, ELLIPSIS_LINES, STOP_WORDS,
+ TERMINAL_LINES, SHORT_LINES, NEWLINES, LIST_LINES, URL_WORDS, UPPER, ASCII_LETTERS, C4_LINES, C4_SENTENCES, CURLY_BRACKETS,
+ LETTERS, HANGUL_LETTERS, LATIN_LETTERS, DIGITS, BROKEN_CHARS, CONJOINING, HANGUL_WORDS, JOSA_WORDS, LONG_EOJEOL, SINGLE_SYLLABLES,
+ KOREAN_STOP_WORDS, KOREAN_END_LINES, JAMO_RUN_CHARS, CHECKED_LINES, CHECKED_LINE_CHARS, DUPLICATE_LINES, DUPLICATE_LINE_CHARS,
+ CHECKED_PARAGRAPHS, CHECKED_PARAGRAPH_CHARS, DUPLICATE_PARAGRAPHS, DUPLICATE_PARAGRAPH_CHARS, CHECKED_WORD_CHARS,
+ FIRST_GRAM_CHARS) = range(44)
 # fmt: on
-COUNTS = 28
-"""Number of columns of the count matrix; the names above are its column numbers."""
+COUNTS = FIRST_GRAM_CHARS + GRAM_COUNTS
+"""Number of columns of the count matrix; the names above are its column numbers, the last ones are for 2-grams to 10-grams."""
 
-CHECKED_LIMIT = 1 << 17
-"""Words and lines per document that the repetition counts look at: above Gopher's ceiling of 100,000 words, and small enough
-that the tables stay near the cache (131,072 words need 8 MB). The counts CHECKED_* say how much text was covered."""
-
-SHORT_LINE_CHARS = 30
-"""FineWeb: a line with fewer characters is short."""
+SHORT_LINE_CHARS = 30  # FineWeb, section 3.6: a line with fewer characters is short
+LIST_LINE_WORDS = 3
+LONG_EOJEOL_SYLLABLES = 12
+C4_LINE_WORDS = 3  # Raffel et al. 2020, section 2.2
+C4_WORD_CHARS = 1000  # c4_utils.py of tensorflow-datasets
 
 _HASH_SEED = np.uint64(0x9E3779B97F4A7C15)
 _WORD_PRIME = np.uint64(0x100000001B3)  # the FNV-1a prime for 64 bits
-_GRAM_PRIME = np.uint64(0xD6E8FEB86659FD93)  # odd, hence invertible modulo 2**64: distinct words stay distinct in each place
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
 
-# Gopher's eight stop words packed big-endian into integers, so that a word of letters compares in one step.
-_STOP_WORDS = np.array([int.from_bytes(word, "big") for word in (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")], np.int64)
+# The counts of a word's characters share one integer, 8 bits each; it is emptied before any of them reaches 256.
+_F_CHARS, _F_SYLLABLES, _F_JAMO, _F_ASCII, _F_UPPER, _F_LATIN, _F_OTHER, _F_DIGITS = range(0, 64, 8)
+_FULL = np.uint64(0x80)
+_BYTE, _EIGHT = np.uint64(0xFF), np.uint64(8)
+# The sums over words have 16 bits for each count, so they are emptied every 256 words: fields 0, 2, 4, 6 in one, 1, 3, 5, 7 in the other.
+_LANES = np.uint64(0x00FF00FF00FF00FF)
+_LANE_WORDS = 256
+_LETTER_FIELDS = np.uint64(sum(0xFF << field for field in (_F_SYLLABLES, _F_JAMO, _F_ASCII, _F_LATIN, _F_OTHER)))
+_WORD_FIELDS = _LETTER_FIELDS | np.uint64(0xFF << _F_DIGITS)
+
+
+def _tallies() -> np.ndarray:
+    table = np.full(c.KINDS, 1 << _F_CHARS, np.uint64)
+    for field, kinds in (
+        (_F_SYLLABLES, (c.SYLLABLE, c.STEM)),
+        (_F_JAMO, (c.JAMO, c.CONJOINING_JAMO, c.COMPATIBILITY_JAMO)),
+        (_F_ASCII, (c.ASCII_LOWER, c.ASCII_UPPER)),
+        (_F_UPPER, (c.ASCII_UPPER,)),
+        (_F_LATIN, (c.LATIN,)),
+        (_F_OTHER, (c.OTHER_LETTER,)),
+        (_F_DIGITS, (c.DIGIT,)),
+    ):
+        for kind in kinds:
+            table[kind] += np.uint64(1 << field)
+    return table
+
+
+_TALLIES = _tallies()
+_STEMS = np.array([ord(syllable) for syllable in c.STEM_SYLLABLES], np.int64)
+_ALL_STOP_WORDS = 255
+_MAY_BEGIN_STOP_WORD = np.array([not chr(byte).isalpha() or chr(byte).lower() in "tboahw" for byte in range(128)] + [True] * 128)
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
-_SCRATCH_HASHES, _SCRATCH_COUNTS, _MATRIX = types.uint64[::1], types.int64[::1], types.int64[:, ::1]
 
 
-@numba.njit(types.int64(_SCRATCH_HASHES, types.uint64, types.int64), cache=True, nogil=True, inline="always")
-def _slot(keys: np.ndarray, key: np.uint64, mask: int) -> int:
-    """Where `key` is, or the free place where it belongs, in an open-addressing table of mask + 1 places (0 = free)."""
-    place = np.int64(key & np.uint64(mask))
-    while keys[place] != _ZERO and keys[place] != key:
-        place = (place + 1) & mask
-    return place
+@numba.njit(types.void(types.uint64, types.uint64, types.int64[::1]), cache=True, nogil=True)
+def _add_lanes(even: np.uint64, odd: np.uint64, totals: np.ndarray) -> None:
+    """Add the 16-bit counts of both sums to the eight totals."""
+    for lane in range(4):
+        shift = np.uint64(16 * lane)
+        totals[2 * lane] += np.int64(even >> shift & np.uint64(0xFFFF))
+        totals[2 * lane + 1] += np.int64(odd >> shift & np.uint64(0xFFFF))
 
 
 @numba.njit(types.int64(types.int64), cache=True, nogil=True)
-def _table_mask(entries: int) -> int:
-    size = 16
-    while size < 2 * entries:
-        size *= 2
-    return size - 1
+def _bits(mask: int) -> int:
+    count = 0
+    while mask:
+        count += mask & 1
+        mask >>= 1
+    return count
 
 
-@numba.njit(types.void(_SCRATCH_HASHES, _SCRATCH_COUNTS, types.int64, _SCRATCH_HASHES, types.int64[::1]), cache=True, nogil=True)
-def _count_duplicate_lines(hashes: np.ndarray, lengths: np.ndarray, lines: int, keys: np.ndarray, row: np.ndarray) -> None:
-    mask = _table_mask(lines)
-    keys[: mask + 1] = _ZERO
-    for line in range(lines):
-        key = mix(hashes[line]) | _ONE
-        place = _slot(keys, key, mask)
-        if keys[place] == key:
-            row[DUPLICATE_LINES] += 1
-            row[DUPLICATE_LINE_CHARS] += lengths[line]
-        else:
-            keys[place] = key
-
-
-@numba.njit(
-    types.int64(_SCRATCH_HASHES, _SCRATCH_COUNTS, types.int64, types.int64, _SCRATCH_HASHES, _SCRATCH_COUNTS), cache=True, nogil=True
-)
-def _top_gram_chars(prefix: np.ndarray, ends: np.ndarray, words: int, n: int, keys: np.ndarray, seen: np.ndarray) -> int:
-    """Characters in all occurrences of the most frequent word n-gram that occurs at least twice; among equals the longest."""
-    grams = words - n + 1
-    if grams < 2:
-        return 0
-    power = _ONE
-    for _ in range(n):
-        power *= _GRAM_PRIME
-    mask = _table_mask(grams)
-    keys[: mask + 1] = _ZERO
-    best_count, best_length = 1, 0
-    for first in range(grams):
-        key = mix(prefix[first + n] - prefix[first] * power) | _ONE
-        place = _slot(keys, key, mask)
-        if keys[place] == key:
-            seen[place] += 1
-            count = seen[place]
-            if count >= best_count:
-                length = ends[first + n] - ends[first] + n - 1
-                if count > best_count or length > best_length:
-                    best_count, best_length = count, length
-        else:
-            keys[place] = key
-            seen[place] = 1
-    return best_count * best_length
-
-
-@numba.njit(types.int64(_SCRATCH_HASHES, _SCRATCH_COUNTS, types.int64, types.int64, _SCRATCH_HASHES), cache=True, nogil=True)
-def _duplicate_gram_chars(prefix: np.ndarray, ends: np.ndarray, words: int, n: int, keys: np.ndarray) -> int:
-    """Characters of word n-grams seen before, left to right, jumping over each one found so that no word counts twice."""
-    if words <= n:
-        return 0
-    power = _ONE
-    for _ in range(n):
-        power *= _GRAM_PRIME
-    mask = _table_mask(words - n + 1)
-    keys[: mask + 1] = _ZERO
-    chars = 0
-    first = 0
-    while first + n <= words:
-        key = mix(prefix[first + n] - prefix[first] * power) | _ONE
-        place = _slot(keys, key, mask)
-        if keys[place] == key:
-            chars += ends[first + n] - ends[first]
-            first += n
-        else:
-            keys[place] = key
-            first += 1
-    return chars
-
-
-@numba.njit(types.void(_BYTES, _OFFSETS, _BYTES, _MATRIX), cache=True, nogil=True)
-def count_characters(data: np.ndarray, offsets: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> None:
+@numba.njit(types.void(_BYTES, _OFFSETS, _BYTES, _BYTES, types.int64[::1], types.int64[:, ::1]), cache=True, nogil=True)
+def count_characters(
+    data: np.ndarray, offsets: np.ndarray, kinds: np.ndarray, endings: np.ndarray, c4_places: np.ndarray, counts: np.ndarray
+) -> None:
     """Fill `counts` (documents x COUNTS, zeroed by the caller) from the UTF-8 bytes of each document.
 
-    data: the Arrow data buffer; offsets: documents + 1 byte positions in it; classes: `characters.class_table()`. Memory: 12 MB of
-    scratch at most, whatever the documents hold; time is linear in the bytes. Arrow strings are UTF-8; for other bytes the counts mean
-    nothing, but no byte outside the document is read.
+    data: the Arrow data buffer; offsets: documents + 1 byte positions in it; kinds, endings: `characters.kind_table()` and
+    `ending_table()`; c4_places: ascending byte positions of the phrases for which C4 discards a line, then one number beyond all
+    data. Memory: 12 MB of scratch at most, whatever the documents hold; time is linear in the bytes. Arrow strings are UTF-8; for
+    other bytes the counts mean nothing, but no byte outside the document is read.
     """
     longest = 0
     for document in range(offsets.size - 1):
         longest = max(longest, offsets[document + 1] - offsets[document])
     room = min(longest // 2 + 1, CHECKED_LIMIT)
-    word_prefix = np.empty(room + 1, np.uint64)
+    word_hashes = np.empty(room, np.uint64)
     word_ends = np.empty(room + 1, np.int64)
     line_hashes = np.empty(room, np.uint64)
     line_lengths = np.empty(room, np.int64)
-    keys = np.empty(_table_mask(room) + 1, np.uint64)
-    seen = np.empty(_table_mask(room) + 1, np.int64)
-    word_prefix[0] = _ZERO
+    paragraph_hashes = np.empty(room, np.uint64)
+    paragraph_lengths = np.empty(room, np.int64)
+    grams = np.empty(room, np.uint64)
+    table = np.empty(table_mask(room) + 1, np.uint64)
+    leaders, frequencies, gram_places = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    seen = np.empty(room, np.uint8)
+    totals = np.empty(8, np.int64)
     word_ends[0] = 0
+    c4_place = 0
 
     for document in range(offsets.size - 1):
         row = counts[document]
         position, end = offsets[document], offsets[document + 1]
-        chars = words = letters = hangul = latin = digits = broken = newlines = word_chars = alpha_words = symbols = 0
-        lines = jamo_run = jamo_chars = dots = stop_mask = 0
-        word_hash, line_hash = _HASH_SEED, _HASH_SEED
-        word_start_chars = -1  # number of characters before the current word; -1 between words
-        word_has_letter = False
-        packed, packed_state = 0, 0  # letters of the word; 0 before them, 1 inside, 2 after them, 3 not a plain word
-        line_start_chars = 0
-        first_in_line, last_in_line = -1, -1  # first and last character that is not space
-        line_dots = 0  # full stops in a row that end at last_in_line
-        last_was_dot = False
-        ended = False
-        while not ended:
-            if position >= end:
-                # A line feed that is not there closes the last word and line; it is taken back below.
-                ended = True
-                character = 10
-                class_ = np.uint8(SPACE)
-            else:
-                lead = np.int64(data[position])
-                if lead < 0x80:
-                    character = lead
-                    position += 1
-                elif lead < 0xE0 and position + 1 < end:
-                    character = (lead & 0x1F) << 6 | (np.int64(data[position + 1]) & 0x3F)
-                    position += 2
-                elif lead < 0xF0 and position + 2 < end:
-                    character = (lead & 0x0F) << 12 | (np.int64(data[position + 1]) & 0x3F) << 6 | (np.int64(data[position + 2]) & 0x3F)
-                    position += 3
-                elif position + 3 < end:
-                    character = (
-                        (lead & 0x07) << 18
-                        | (np.int64(data[position + 1]) & 0x3F) << 12
-                        | (np.int64(data[position + 2]) & 0x3F) << 6
-                        | (np.int64(data[position + 3]) & 0x3F)
+        chars = words = word_chars = lines = sentences = paragraphs = newlines = broken = 0
+        symbols = jamo_run = jamo_chars = dots = stop_mask = korean_stop_mask = 0
+        alpha_words = longest_word = 0
+        totals[:] = 0
+        even, odd = np.uint64(0), np.uint64(0)
+        last_dot, jamo_end = -1, -1  # where the last full stop stood; where the last run of compatibility jamo ended
+        line_hash, line_start_chars, line_first, line_last = _HASH_SEED, 0, -1, -1  # line_last: the byte behind its last word
+        line_words = line_longest = line_sentences = 0
+        line_ends_korean = False
+        sentence_open = False  # a letter or digit stands behind the last sentence end
+        last_kind = np.int64(c.OTHER)
+        paragraph_hash, paragraph_start_chars, paragraph_end_chars = _HASH_SEED, -1, 0
+        while position <= end:
+            # One white-space character; behind the last byte, a line feed that is not there closes the last line.
+            character, width = decode(data, position, end) if position < end else (10, 1)
+            kind = np.int64(kinds[np.uint64(character)]) if character < 0x10000 else supplementary_kind(character)
+            if kind == c.LINE_FEED:
+                if line_words:
+                    length = chars - line_start_chars
+                    if lines < room:
+                        line_hashes[lines] = line_hash
+                        line_lengths[lines] = length
+                        row[CHECKED_LINE_CHARS] = chars
+                    lines += 1
+                    if paragraph_start_chars < 0:
+                        paragraph_start_chars = line_start_chars
+                        paragraph_hash = _HASH_SEED
+                    paragraph_hash = (paragraph_hash ^ mix(line_hash)) * _WORD_PRIME
+                    paragraph_end_chars = chars
+                    longest_word = max(longest_word, line_longest)
+                    line_sentences += sentence_open
+                    sentence_open = False
+                    sentences += line_sentences
+                    terminal = c.QUOTE <= last_kind <= c.SENTENCE_MARK
+                    row[TERMINAL_LINES] += terminal
+                    row[SHORT_LINES] += length < SHORT_LINE_CHARS
+                    row[ELLIPSIS_LINES] += last_kind == c.ELLIPSIS or (last_kind == c.FULL_STOP and dots >= 3)
+                    row[KOREAN_END_LINES] += line_ends_korean
+                    row[LIST_LINES] += line_words <= LIST_LINE_WORDS and not terminal and not line_ends_korean
+                    row[BULLET_LINES] += data[line_first] == 0x2D or (
+                        line_last >= line_first + 3
+                        and data[line_first] == 0xE2
+                        and data[line_first + 1] == 0x80
+                        and data[line_first + 2] == 0xA2
                     )
-                    position += 4
-                else:
-                    character = 0xFFFD
-                    position += 1
-                if character < 0x10000:
-                    class_ = classes[character]
-                elif (
-                    character < 0x1D000
-                    or 0x1D400 <= character <= 0x1D7CB
-                    or 0x1E000 <= character <= 0x1EFFF
-                    or 0x20000 <= character <= 0x3FFFF
-                ):
-                    class_ = np.uint8(OTHER_LETTER)
-                else:
-                    class_ = np.uint8(0)
+                    discarded = c4_places[c4_place] < position
+                    while c4_places[c4_place] < position:
+                        c4_place += 1
+                    if (
+                        line_words >= C4_LINE_WORDS
+                        and line_longest <= C4_WORD_CHARS
+                        and not discarded
+                        and (terminal or data[line_last - 1] == 0x5D)
+                        and is_c4_end(data, line_first, line_last, kinds)
+                    ):
+                        row[C4_LINES] += 1
+                        row[C4_SENTENCES] += line_sentences
+                if (not line_words or position == end) and paragraph_start_chars >= 0:
+                    if paragraphs < room:
+                        paragraph_hashes[paragraphs] = paragraph_hash
+                        paragraph_lengths[paragraphs] = paragraph_end_chars - paragraph_start_chars
+                        row[CHECKED_PARAGRAPH_CHARS] = paragraph_end_chars
+                    paragraphs += 1
+                    paragraph_start_chars = -1
+                if position == end:
+                    break
+                newlines += 1
                 chars += 1
-
-            if class_ & JAMO:
-                jamo_run += 1
-            elif jamo_run:
-                if jamo_run >= 3:
-                    jamo_chars += jamo_run
-                jamo_run = 0
-
-            if class_ & SPACE:
-                last_was_dot = False
-                before = chars if ended else chars - 1
-                if word_start_chars >= 0:
-                    length = before - word_start_chars
-                    word_chars += length
-                    if words < room:
-                        word_prefix[words + 1] = word_prefix[words] * _GRAM_PRIME + mix(word_hash)
-                        word_ends[words + 1] = word_ends[words] + length
-                        row[CHECKED_WORD_CHARS] = before
-                    words += 1
-                    alpha_words += word_has_letter
-                    if packed_state == 1 or packed_state == 2:
-                        for stop in range(_STOP_WORDS.size):
-                            if packed == _STOP_WORDS[stop]:
-                                stop_mask |= 1 << stop
-                    word_start_chars = -1
-                if character == 10:
-                    newlines += 1
-                    if last_in_line >= 0:
-                        length = before - line_start_chars
-                        if lines < room:
-                            line_hashes[lines] = line_hash
-                            line_lengths[lines] = length
-                            row[CHECKED_LINE_CHARS] = before
-                        lines += 1
-                        row[SHORT_LINES] += length < SHORT_LINE_CHARS
-                        row[BULLET_LINES] += first_in_line == 0x2D or first_in_line == 0x2022
-                        row[ELLIPSIS_LINES] += line_dots >= 3 or last_in_line == 0x2026
-                        if last_in_line < 0x10000:
-                            row[TERMINAL_LINES] += (classes[last_in_line] & TERMINAL) != 0
-                    line_hash = _HASH_SEED
-                    line_start_chars = chars
-                    first_in_line, last_in_line = -1, -1
-                    line_dots = 0
-                else:
-                    line_hash = (line_hash ^ np.uint64(character)) * _WORD_PRIME
-                broken += (class_ & BROKEN) != 0
+                position += 1
+                line_hash, line_start_chars, line_first = _HASH_SEED, chars, -1
+                line_words = line_longest = line_sentences = 0
+                line_ends_korean = False
+                continue
+            if kind <= c.BROKEN_SPACE:
+                broken += kind == c.BROKEN_SPACE
+                line_hash = (line_hash ^ np.uint64(character)) * _WORD_PRIME
+                chars += 1
+                position += width
                 continue
 
-            if word_start_chars < 0:
-                word_start_chars = chars - 1
-                word_hash = _HASH_SEED
-                word_has_letter = False
-                packed, packed_state = 0, 0
-            word_hash = (word_hash ^ np.uint64(character)) * _WORD_PRIME
-            line_hash = (line_hash ^ np.uint64(character)) * _WORD_PRIME
-            if first_in_line < 0:
-                first_in_line = character
-            last_in_line = character
+            first = position
+            word_hash = _HASH_SEED
+            tally, tally_at_sentence_end = np.uint64(0), np.uint64(0)
+            earlier_chars = earlier_syllables = earlier_ascii = 0
+            earlier_fields = np.uint64(0)
+            has_url = False
+            while True:
+                word_hash = (word_hash ^ np.uint64(character)) * _WORD_PRIME
+                tally += _TALLIES[np.uint64(kind)]
+                last_kind = kind
+                if kind >= c.FULL_STOP:
+                    if kind <= c.SENTENCE_MARK:
+                        if kind == c.FULL_STOP:
+                            dots = dots + 1 if last_dot == position - 1 else 1
+                            last_dot = position
+                            symbols += dots % 3 == 0
+                            has_url |= is_url_mark(data, first, position, character)
+                        else:
+                            symbols += kind == c.ELLIPSIS
+                        behind = data[position + width] if position + width < end else np.uint8(10)
+                        if not (48 <= behind <= 57 or 97 <= behind | 0x20 <= 122) and (
+                            sentence_open or (tally ^ tally_at_sentence_end) & _WORD_FIELDS
+                        ):
+                            line_sentences += 1
+                            sentence_open = False
+                            tally_at_sentence_end = tally
+                    elif kind == c.SLASH:
+                        has_url |= is_url_mark(data, first, position, character)
+                    elif kind == c.STEM:
+                        for stem in range(_STEMS.size):
+                            if character == _STEMS[stem]:
+                                korean_stop_mask |= 1 << stem
+                    elif kind == c.COMPATIBILITY_JAMO:
+                        jamo_run = jamo_run + 1 if jamo_end == position else 1
+                        jamo_end = position + width
+                        jamo_chars += 3 if jamo_run == 3 else jamo_run > 3
+                    elif kind == c.HASH:
+                        symbols += 1
+                    elif kind == c.CURLY_BRACKET:
+                        row[CURLY_BRACKETS] += 1
+                    elif kind == c.CONJOINING_JAMO:
+                        row[CONJOINING] += 1
+                    else:
+                        broken += 1
+                if tally & _FULL:
+                    sentence_open |= (tally ^ tally_at_sentence_end) & _WORD_FIELDS != 0
+                    earlier_chars += np.int64(tally & _BYTE)
+                    earlier_syllables += np.int64(tally >> np.uint64(_F_SYLLABLES) & _BYTE)
+                    earlier_ascii += np.int64(tally >> np.uint64(_F_ASCII) & _BYTE)
+                    earlier_fields |= tally
+                    _add_lanes(tally & _LANES, tally >> _EIGHT & _LANES, totals)
+                    tally, tally_at_sentence_end = np.uint64(0), np.uint64(0)
+                position += width
+                if position >= end:
+                    break
+                character, width = decode(data, position, end)
+                kind = np.int64(kinds[np.uint64(character)]) if character < 0x10000 else supplementary_kind(character)
+                if kind <= c.BROKEN_SPACE:
+                    break
 
-            if class_ & (LATIN | HANGUL | OTHER_LETTER):
-                letters += 1
-                word_has_letter = True
-                hangul += (class_ & HANGUL) != 0
-                latin += (class_ & LATIN) != 0
-            digits += (class_ & DIGIT) != 0
-            broken += (class_ & BROKEN) != 0
-
-            if character < 0x80:
-                if class_ & LATIN:
-                    if packed_state == 2:
-                        packed_state = 3
-                    elif packed_state == 0:
-                        packed_state = 1
-                    # Five letters are enough to differ from every stop word; more would overflow.
-                    if packed < 1 << 32:
-                        packed = packed << 8 | character | 0x20
-                elif class_ & DIGIT or class_ & BROKEN:
-                    packed_state = 3
-                elif packed_state == 1:
-                    packed_state = 2
+            length = earlier_chars + np.int64(tally & _BYTE)
+            word_syllables = earlier_syllables + np.int64(tally >> np.uint64(_F_SYLLABLES) & _BYTE)
+            fields = earlier_fields | tally
+            even += tally & _LANES
+            odd += tally >> _EIGHT & _LANES
+            sentence_open |= (tally ^ tally_at_sentence_end) & _WORD_FIELDS != 0
+            chars += length
+            word_chars += length
+            if words < room:
+                word_hashes[words] = mix(word_hash)
+                word_ends[words + 1] = word_chars
+            words += 1
+            if words == room:
+                row[CHECKED_WORD_CHARS] = chars
+            if words % _LANE_WORDS == 0:
+                _add_lanes(even, odd, totals)
+                even, odd = np.uint64(0), np.uint64(0)
+            alpha_words += fields & _LETTER_FIELDS != 0
+            if has_url:
+                row[URL_WORDS] += 1
+            if line_first < 0:
+                line_first = first
+            line_last = position
+            line_words += 1
+            line_longest = max(line_longest, length)
+            line_hash = (line_hash ^ word_hash) * _WORD_PRIME
+            if word_syllables:
+                row[HANGUL_WORDS] += 1
+                row[LONG_EOJEOL] += word_syllables > LONG_EOJEOL_SYLLABLES
+                only_syllables = fields & (_WORD_FIELDS ^ np.uint64(0xFF << _F_SYLLABLES)) == 0
+                row[SINGLE_SYLLABLES] += word_syllables == 1 and only_syllables
+                is_syllable_last = last_kind == c.SYLLABLE or last_kind == c.STEM
+                letter = position - 3 if is_syllable_last else last_letter(data, first, position, kinds)
+                character, _ = decode(data, letter, position)
+                line_ends_korean = False
+                if 0xAC00 <= character <= 0xD7A3:
+                    ending = ending_at(data, first, letter, word_syllables + (not only_syllables), endings)
+                    line_ends_korean = ending & c.ENDS_SENTENCE != 0
+                    row[JOSA_WORDS] += ending & c.ENDS_WORD != 0
+                    if ending & STOP_NUMBER:
+                        korean_stop_mask |= 1 << _STEMS.size + (ending & STOP_NUMBER)
             else:
-                packed_state = 3
+                if fields & _WORD_FIELDS:
+                    line_ends_korean = False
+                if stop_mask != _ALL_STOP_WORDS and _MAY_BEGIN_STOP_WORD[data[first]]:
+                    word_ascii = earlier_ascii + np.int64(tally >> np.uint64(_F_ASCII) & _BYTE)
+                    if 2 <= word_ascii <= 4 and fields & _WORD_FIELDS == fields & np.uint64(0xFF << _F_ASCII):
+                        stop_mask |= stop_word(data, first, position, word_ascii)
 
-            if character == 0x2E:
-                dots = dots + 1 if last_was_dot else 1
-                line_dots = dots
-                last_was_dot = True
-                if dots % 3 == 0:
-                    symbols += 1
-            else:
-                last_was_dot = False
-                line_dots = 0
-                symbols += character == 0x23 or character == 0x2026
+        _add_lanes(even, odd, totals)
+        syllables, jamo, ascii_letters, upper = totals[1], totals[2], totals[3], totals[4]
+        latin, other, digits = totals[5], totals[6], totals[7]
+        row[CHARS], row[WORDS], row[LINES], row[SENTENCES], row[WORD_CHARS] = chars, words, lines, sentences, word_chars
+        row[MAX_WORD_LENGTH], row[ALPHA_WORDS] = longest_word, alpha_words
+        row[SYMBOLS], row[NEWLINES], row[UPPER], row[ASCII_LETTERS] = symbols, newlines, upper, ascii_letters
+        row[HANGUL_LETTERS], row[LATIN_LETTERS] = syllables + jamo, ascii_letters + latin
+        row[LETTERS], row[DIGITS] = syllables + jamo + ascii_letters + latin + other, digits
+        row[BROKEN_CHARS], row[JAMO_RUN_CHARS] = broken, jamo_chars
+        row[STOP_WORDS], row[KOREAN_STOP_WORDS] = _bits(stop_mask), _bits(korean_stop_mask)
 
-        row[CHARS], row[WORDS], row[LINES], row[WORD_CHARS] = chars, words, lines, word_chars
-        row[ALPHA_WORDS], row[SYMBOLS], row[NEWLINES] = alpha_words, symbols, newlines - 1
-        row[LETTERS], row[HANGUL_LETTERS], row[LATIN_LETTERS] = letters, hangul, latin
-        row[DIGITS], row[BROKEN_CHARS], row[JAMO_RUN_CHARS] = digits, broken, jamo_chars
-        for stop in range(_STOP_WORDS.size):
-            row[STOP_WORDS] += stop_mask >> stop & 1
-        row[CHECKED_LINES] = min(lines, room)
-        _count_duplicate_lines(line_hashes, line_lengths, row[CHECKED_LINES], keys, row)
-        checked = min(words, room)
-        if words <= room:
-            row[CHECKED_WORD_CHARS] = chars
+        row[CHECKED_LINES], row[CHECKED_PARAGRAPHS] = min(lines, room), min(paragraphs, room)
         if lines <= room:
             row[CHECKED_LINE_CHARS] = chars
-        row[TOP_2GRAM_CHARS] = _top_gram_chars(word_prefix, word_ends, checked, 2, keys, seen)
-        row[TOP_3GRAM_CHARS] = _top_gram_chars(word_prefix, word_ends, checked, 3, keys, seen)
-        row[TOP_4GRAM_CHARS] = _top_gram_chars(word_prefix, word_ends, checked, 4, keys, seen)
-        row[DUPLICATE_5GRAM_CHARS] = _duplicate_gram_chars(word_prefix, word_ends, checked, 5, keys)
-        row[DUPLICATE_10GRAM_CHARS] = _duplicate_gram_chars(word_prefix, word_ends, checked, 10, keys)
+        if paragraphs <= room:
+            row[CHECKED_PARAGRAPH_CHARS] = chars
+        if words <= room:
+            row[CHECKED_WORD_CHARS] = chars
+        row[DUPLICATE_LINES], row[DUPLICATE_LINE_CHARS] = duplicates(line_hashes, line_lengths, row[CHECKED_LINES], table)
+        row[DUPLICATE_PARAGRAPHS], row[DUPLICATE_PARAGRAPH_CHARS] = duplicates(
+            paragraph_hashes, paragraph_lengths, row[CHECKED_PARAGRAPHS], table
+        )
+        repeated_grams(
+            word_hashes, word_ends, min(words, room), grams, table, leaders, frequencies, gram_places, seen, row[FIRST_GRAM_CHARS:]
+        )

@@ -1,4 +1,4 @@
-"""Refine as a list of stages: repair, signals, language, rules, personal data."""
+"""Refine as a list of stages: sites, repair, lines, signals, language, morphemes, rules, personal data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from pydantic import Field
 
 from pipeline.errors import UserError
 from pipeline.refine.config import RefineConfig, RuleSettings
-from pipeline.refine.language import Language, check
+from pipeline.refine.detector import check
+from pipeline.refine.language import Language
+from pipeline.refine.lines import Lines
+from pipeline.refine.morphemes import COLUMNS as MORPHEME_COLUMNS
+from pipeline.refine.morphemes import Morphemes, kiwi_version
 from pipeline.refine.pii import Pii
 from pipeline.refine.repair import Repair
 from pipeline.refine.signals import Signals
+from pipeline.refine.sites import sites_stage
 from pipeline.rules import Rule, apply_rules
 from pipeline.settings import Settings
 from pipeline.stage import Stage
 
-PRESETS = ("onnuri-ko", "onnuri-en", "gopher", "fineweb")
+PRESETS = ("onnuri-ko", "onnuri-en", "gopher", "c4", "fineweb", "fineweb2-ko", "fineweb2-ko-eojeol")
 """The shipped rule lists, presets/NAME.yaml."""
 
 
@@ -68,14 +73,31 @@ class Rules:
         return apply_rules(table, self.rules)
 
 
-def stages(config: RefineConfig) -> tuple[Stage, ...]:
-    """The stages of `refine` in order: Repair, Signals, Language, Rules, Pii (Repair and Pii unless switched off).
+def rules_stage(config: RefineConfig) -> Rules:
+    """The rules of the configured presets, then the configured rules. Raises UserError for an unknown preset."""
+    return Rules(tuple(rule for name in config.preset for rule in load_preset(name)) + tuple(settings.rule() for settings in config.rules))
 
-    Raises UserError for an unknown preset or an unusable language model, so that both are found before the run starts.
+
+def stages(config: RefineConfig, host_lines: tuple[str, str] | None = None) -> tuple[Stage, ...]:
+    """The stages of `refine` in order; those that the configuration switches off are left out.
+
+    host_lines: path and content hash of the lines that hosts repeat, once those are known (`host_lines.find_host_lines`). Raises UserError
+    for an unknown preset, an unreadable list or language model, or missing Kiwi, so that all are found before the run starts.
     """
-    rules = tuple(rule for name in config.preset for rule in load_preset(name)) + tuple(settings.rule() for settings in config.rules)
+    rules = rules_stage(config)
+    if not config.kiwi and (needed := sorted(rules.reads & set(MORPHEME_COLUMNS))):
+        raise UserError(f"refine: the rules look at {needed[0]}, which only Kiwi can count; set refine.kiwi to true or take another preset")
     model_hash = check(config.language_model) if config.language_model else ""
-    language = Language(config.languages, config.min_language_score, config.language_model, model_hash)
-    before: tuple[Stage, ...] = (Repair(),) if config.repair else ()
-    after: tuple[Stage, ...] = (Pii(),) if config.pii else ()
-    return (*before, Signals(), language, Rules(rules), *after)
+    sites = sites_stage(config.sites)
+    path, content = host_lines or (None, "")
+    chain: list[Stage | None] = [
+        sites,
+        Repair() if config.repair else None,
+        Lines(config.lines.cut, path, content),
+        Signals(),
+        Language(config.languages, config.min_language_score, config.language_model, model_hash),
+        Morphemes(kiwi_version()) if config.kiwi else None,
+        rules,
+        Pii() if config.pii else None,
+    ]
+    return tuple(stage for stage in chain if stage is not None)

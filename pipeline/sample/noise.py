@@ -208,3 +208,17 @@ def poor(language: str, rng: random.Random) -> str:
     table, slots = _POOR[language]
     grammar = Grammar(slots)
     return "\n".join(grammar.expand(pick(rng, expressions(table)), rng) for _ in range(3 + int(rng.random() * 3)))
+
+
+NOTICES = {
+    "ko": (
+        ("저작권자 ⓒ 온누리견본신문, 무단 전재 및 재배포 금지", "공유하기", "인쇄하기"),
+        ("ⓒ 온누리견본 & onnuri.example.com, 무단전재 및 재배포 금지",),
+        ("관련기사", "많이 본 뉴스", "목록", "이전글", "다음글"),
+    ),
+    "en": (
+        ("Copyright © 2024 The Onnuri Sample Press. All rights reserved.",),
+        ("Share on Facebook", "Share on Twitter", "Subscribe to our newsletter"),
+    ),
+}
+"""Lines that sites print below an article, per language."""

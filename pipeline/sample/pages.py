@@ -14,7 +14,9 @@ FURNITURE = {"ko": "온누리 견본 누리집의 모든 메뉴 펼치기", "en"
 
 
 def render(plant: Plant, rng: random.Random) -> bytes:
-    """The page of a plant in its charset, with the `<meta charset>` it asks for; `depth` in its fields nests the article that deep.
+    """The page of a plant in its charset, with the `<meta charset>` it asks for.
+
+    In its fields, `depth` nests the article that deep, and `robots` declares directives.
 
     Raises UnicodeEncodeError when the text does not fit the charset: a mistake in the phrase tables.
     """
@@ -28,6 +30,8 @@ def render(plant: Plant, rng: random.Random) -> bytes:
     depth = int(plant.fields.get("depth", "0"))
     body = "<div>" * depth + body + "</div>" * depth
     meta = f'<meta charset="{plant.meta_charset}">' if plant.meta_charset else ""
+    if "robots" in plant.fields:
+        meta += f'<meta name="robots" content="{html.escape(plant.fields["robots"])}">'
     title = html.escape(plant.title)
     page = f"""<!DOCTYPE html>
 <html lang="{plant.language or "en"}">

@@ -24,6 +24,8 @@ SHARES = {
     "too_short": 0.025,
     "foreign": 0.035,
     "pii": 0.03,
+    "notice": 0.015,
+    "opted_out": 0.01,
     "charset": 0.04,
     "leak": 0.04,
 }
@@ -50,6 +52,7 @@ class Plant:
     `accept`: outcomes that count as right beside `expected`. `page`: HTML page, else a JSONL or Parquet record, None: either.
     `charset`: Python codec of the bytes; `http_charset` / `meta_charset`: labels shown to the reader, None for no label.
     `markers`: sentences that a kept document must contain. `secrets`: strings that no document of the corpus may contain.
+    `cut`: lines that this document must have lost.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Plant:
     meta_charset: str | None = "utf-8"
     markers: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -98,6 +102,10 @@ class Planner:
             self._pii()
         for number in range(counts["leak"]):
             self._leak(number)
+        for number in range(counts["notice"]):
+            self._notice(number)
+        for _ in range(counts["opted_out"]):
+            self._add(replace(self._clean(kind="opted_out"), page=True, expected=DROPPED, stages=("refine",), fields={"robots": "noai"}))
         self._hostile()
         self._add(replace(self._clean(kind="truncated"), page=True, expected=QUARANTINED, stages=("ingest",), markers=()))
         self._near_misses(counts["near_miss"])
@@ -206,6 +214,12 @@ class Planner:
         lines = plant.text.split("\n")
         lines.insert(len(lines) // 2, extra)
         self._add(replace(plant, text="\n".join(lines), secrets=(mail, call, number)))
+
+    def _notice(self, number: int) -> None:
+        """A record whose last lines are a notice and share buttons: the article stays, those lines go."""
+        plant = self._clean(kind="notice")
+        lines = noise.NOTICES[plant.language or "en"][number % len(noise.NOTICES[plant.language or "en"])]
+        self._add(replace(plant, text="\n".join([plant.text, *lines]), page=False, cut=lines))
 
     def _leak(self, number: int) -> None:
         """One whole benchmark item as a paragraph of its own in the middle of an otherwise clean article."""

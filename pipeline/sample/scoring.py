@@ -32,7 +32,7 @@ FEWEST_LANGUAGE = 0.98  # Korean and English are told apart by script and model
 FEWEST_DOMAIN = 0.90  # the domain model is trained on a thousand short texts
 MOST_FURNITURE = 0.05  # share of pages in the corpus that still show their menu
 
-CLEAN_KINDS = ("clean", "pii", "near_miss")
+CLEAN_KINDS = ("clean", "pii", "notice", "near_miss")
 NOISE_KINDS = ("spam", "repetition", "boilerplate", "too_short", "foreign")
 ARCHIVE_KINDS = ("archive_record", "http_error", "image", "empty_text")
 _BALANCE = ["balance"]
@@ -165,6 +165,7 @@ def _checks(
     secrets = [secret for truth, _ in pairs for secret in truth["secrets"]]
     raw = [record.text or "" for record in corpus]
     exposed = [secret for secret in secrets if any(secret in text for text in raw)]
+    left = [line for truth, record, _ in squeezed for line in truth["cut"] if line in (record.text or "").split("\n")]
     intact = [_holds(text, truth["markers"]) for truth, _, text in squeezed if not _legacy(truth)]
     legacy = [
         record is not None and (_over_budget(truth, record) or _holds(squeeze(record.text or ""), truth["markers"]))
@@ -192,6 +193,8 @@ def _checks(
         *(_share(f"{kind} dropped", of_kind(kind), FEWEST_NOISE) for kind in NOISE_KINDS),
         _share("language right", languages, FEWEST_LANGUAGE),
         _count("personal data left in the corpus", exposed),
+        _count("boilerplate lines left in the corpus", left),
+        _share("pages that opt out dropped", of_kind("opted_out"), 1.0),
         *_dedup_checks(pairs, outcomes, right),
         _share("domain right", domains, FEWEST_DOMAIN),
         _share("benchmark leaks dropped", of_kind("leak_"), FEWEST_LEAK),

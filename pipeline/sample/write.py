@@ -140,6 +140,7 @@ def _truth(plants: Sequence[Plant], oddities: Sequence[Oddity], places: Sequence
                 "charset": charset,
                 "markers": what.markers,
                 "secrets": what.secrets,
+                "cut": what.cut,
             }
         )
     return rows

@@ -38,6 +38,7 @@ def truth(name: str, kind: str, **changes: object) -> dict:
         "charset": "utf-8",
         "markers": [f"{name}의 첫 문장은 이렇게 끝난다."],
         "secrets": [],
+        "cut": [],
     }
     return {**base, **changes}
 
@@ -56,6 +57,8 @@ def plan() -> list[dict]:
         rows.append(truth(f"edited-{number}", "near_duplicate", group=near, duplicate_of=near, stages=["dedup"], **dropped))
     rows += [truth(f"leak-{number}", "leak_exact", benchmark_item="item", stages=["decontaminate"], **dropped) for number in range(3)]
     rows += [truth(f"spam-{number}", "spam", stages=["ingest", "refine"], **dropped) for number in range(3)]
+    rows += [truth("notice-0", "notice", cut=["공유하기"])]
+    rows += [truth("opted_out-0", "opted_out", expected="dropped", stages=["refine"])]
     rows += [truth("pii-0", "pii", secrets=["900101-1234567", "someone@example.com"])]
     rows += [truth(f"euc-{number}", "charset_header", charset="euc_kr", file="crawl/sample-00.warc.gz") for number in range(2)]
     rows += [truth("deep", "hostile_depth", accept=["kept", "dropped", "quarantined"], markers=[])]
@@ -158,6 +161,7 @@ def _remove(name: str) -> Change:
         (_set("spam-1", segment="corpus", fate="kept"), "spam dropped", "spam-1"),
         (_set("spam-1", segment="dedup"), "spam dropped", "spam-1"),
         (_set("pii-0", text="pii-0의 첫 문장은 이렇게 끝난다. someone@example.com"), "personal data left in the corpus", None),
+        (_set("notice-0", text="notice-0의 첫 문장은 이렇게 끝난다.\n공유하기"), "boilerplate lines left in the corpus", None),
         (_set("clean-2", text="900101-1234567 clean-2의 첫 문장은 이렇게 끝난다."), "personal data left in the corpus", None),
         (_set("euc-1", text="¾È³çÇÏ¼¼¿ä"), "legacy encodings read right", None),
         (_set("euc-1", segment="ingest", fate="quarantine"), "legacy encodings read right", "euc-1"),

@@ -46,6 +46,29 @@ def test_ingest_then_refine_by_hand_is_what_the_run_does(small_sample, finished_
     assert ours == run and len(ours) > 20
 
 
+def test_rules_only_decides_again_without_text(finished_run, tmp_path):
+    refined = finished_run / "refine"
+    before = {row["id"]: row["drop_reason"] for row in rows(refined, "dropped", "id", "drop_reason")}
+    everything = len(before) + len(rows(refined, "kept", "id"))
+    again = ("refine", refined / "kept", refined / "dropped", "--rules-only", "--workers", 1, "--quiet")
+    done = onnuri(*again, "-o", tmp_path / "same")
+    assert done.returncode == 0, done.stderr
+    assert {row["id"]: row["drop_reason"] for row in rows(tmp_path / "same", "dropped", "id", "drop_reason")} == before
+    assert not {"text", "meta", "cut_lines"} & set(pq.read_schema(next((tmp_path / "same" / "kept").iterdir())).names)
+    done = onnuri(*again, "-o", tmp_path / "none", "--set", "preset=[]", "--set", "languages=[]", "--set", "min_language_score=0")
+    assert done.returncode == 0, done.stderr
+    left = {row["id"]: row["drop_stage"] for row in rows(tmp_path / "none", "dropped", "id", "drop_stage")}
+    expected = {row["id"]: row["drop_stage"] for row in rows(refined, "dropped", "id", "drop_stage")}
+    assert left == {key: stage for key, stage in expected.items() if stage not in ("language", "rules")}
+    accounted(tmp_path / "none", everything)
+    done = onnuri(*again, "-o", tmp_path / "kiwi", "--preset", "fineweb2-ko")
+    assert done.returncode == 2 and "lack signals" in done.stderr and "morphemes" in done.stderr
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"id": "1", "text": "words"}\n', encoding="utf-8")
+    done = onnuri("refine", own, "--rules-only", "-o", tmp_path / "own")
+    assert done.returncode == 2 and "own.jsonl" in done.stderr
+
+
 def test_dedup_keeps_the_users_ids_and_quarantines_repeated_ones(tmp_path):
     text = "one line of text that is long enough to be compared with others, number {} of them, and then some more"
     records = [{"key": f"k{number}", "body": text.format(number) * 3} for number in range(5)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
+import zstandard
 
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.readers import read_part
@@ -58,3 +61,26 @@ def verdicts(table: pa.Table) -> list[str]:
         return []
     pairs = zip(table["drop_reason"].to_pylist(), table["error"].to_pylist(), strict=True)
     return ["error" if error else reason or "kept" for reason, error in pairs]
+
+
+def arc_record(block: bytes, url: str = "http://a.kr/1", mime: str = "text/html") -> bytes:
+    return f"{url} 1.2.3.4 20200102030405 {mime} {len(block)}\n".encode() + block + b"\n"
+
+
+def gzip_with_header(content: bytes, extra: bytes = b"", name: bytes = b"", comment: bytes = b"") -> bytes:
+    """A gzip member with the optional parts of its header (RFC 1952 section 2.3)."""
+    packer = zlib.compressobj(wbits=-15)
+    flags = (4 if extra else 0) | (8 if name else 0) | (16 if comment else 0)
+    head = b"\x1f\x8b\x08" + bytes([flags]) + bytes(4) + b"\0\xff"
+    head += struct.pack("<H", len(extra)) + extra if extra else b""
+    head += b"".join(part + b"\0" for part in (name, comment) if part)
+    return head + packer.compress(content) + packer.flush() + struct.pack("<II", zlib.crc32(content), len(content))
+
+
+def zstd_dictionary_file(records: list[bytes], pack_dictionary: bool = True) -> bytes:
+    """A .warc.zst as the IIPC proposes: a skippable frame with the dictionary, then one frame a record."""
+    dictionary = zstandard.train_dictionary(2000, [record + str(index).encode() for index in range(30) for record in records])
+    packer = zstandard.ZstdCompressor(dict_data=dictionary)
+    raw = dictionary.as_bytes()
+    content = zstandard.compress(raw) if pack_dictionary else raw
+    return struct.pack("<II", 0x184D2A5D, len(content)) + content + b"".join(packer.compress(record) for record in records)

@@ -1,12 +1,18 @@
 import tarfile
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.ingest.charsets import _damaged_utf8, codec_of, decode_bytes, hangul_share
 from pipeline.ingest.decode import Decode, host_of
+from pipeline.ingest.mojibake import mended
 from pipeline.ingest.rows import SCHEMA
+from pipeline.ingest.utf8_kernel import ESCAPES, INVALID, MISREAD, inspect
 
 CLEAN = "안녕하세요. 이 문서는 한국어 웹 페이지의 본문입니다. 날씨가 맑고 바람이 붑니다."
 ONLY_CP949 = CLEAN + " 똠방각하와 펲시콜라, 쨰뷁힣"
@@ -57,22 +63,6 @@ def test_few_broken_characters_are_accepted_and_many_are_not() -> None:
     found = decode_bytes(raw[:-18] + b"\xff" + raw[-18:], "euc-kr")
     assert found is not None and 0 < found.replacement_ratio <= 0.001
     assert decode_bytes(bytes(range(256)) * 40, "utf-8") is None
-
-
-@pytest.mark.parametrize("wrong", ["latin-1", "cp1252"])
-def test_mojibake_is_repaired(wrong: str) -> None:
-    text = "가나다라 마바사 한국어 웹 문서"
-    broken = text.encode("cp949").decode(wrong)
-    found = decode_bytes(broken.encode("utf-8"))
-    assert found is not None and found.text == text and found.charset == "utf-8/cp949"
-
-
-@pytest.mark.parametrize(
-    "text", ["Le café est fermé à midi, où êtes-vous ?", "Größe Übermaß Straße", "ÀÉÈÙ ÇÀÉÈ", "£££££ and ©©©©", "—————", "“”“”…’" * 9]
-)
-def test_western_text_is_not_repaired(text: str) -> None:
-    found = decode_bytes(text.encode())
-    assert found is not None and found.text == text
 
 
 def test_labels() -> None:
@@ -163,3 +153,93 @@ def test_no_piece_of_cp949_or_latin1_is_taken_for_damaged_utf8() -> None:
 def test_declared_utf16_without_nul_bytes_is_not_believed() -> None:
     text = f'<meta charset="utf-16">{CLEAN}'
     assert decode_bytes(text.encode("cp949")).text == text  # type: ignore[union-attr]
+
+
+PIECES = [
+    *(
+        "가나다",
+        "한국어 문서 ",
+        "abc ",
+        "x" * 40,
+        "\n",
+        "é",
+        "ß",
+        "½ÀÁÂ",
+        "¾È³çÇÏ¼¼¿ä",
+        "ì•ˆë…•",
+        "…………",
+        "\xa0\xa0\xa0\xa0",
+        "€™",
+        "\u2028",
+        "😀",
+        "\ufffd",
+    ),
+    *(
+        "\x00",
+        "\x07",
+        "\x0b",
+        "\x0e",
+        "\x1b",
+        "\x1b$)C",
+        "\x7f",
+        "\x80",
+        "\x9f",
+        "\ufeff",
+        "中文",
+        "ﾻ",
+        "\u07ff",
+        "\u0800",
+        "\ud7a3",
+        "\ue000",
+    ),
+]
+BYTES = st.lists(
+    st.one_of(st.sampled_from(PIECES).map(str.encode), st.text(max_size=9).map(str.encode), st.binary(max_size=5)), max_size=12
+).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BYTES, max_size=5))
+def test_the_kernel_equals_its_twin(contents: list[bytes]) -> None:
+    data = np.frombuffer(b"".join(contents), np.uint8)
+    offsets = np.cumsum([0, *map(len, contents)])
+    flags, counts = np.full(len(contents), 99, np.uint8), np.full((len(contents), 3), -1)
+    inspect(data, offsets, flags, counts)
+    for content, flag, count in zip(contents, flags, counts.tolist(), strict=True):
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            assert flag & INVALID
+            continue
+        controls = sum(unicodedata.category(character) == "Cc" and character not in "\t\n\v\f\r\x1b" for character in text)
+        assert count == [len(text), text.count("\ufffd"), controls] and not flag & INVALID
+        assert bool(flag & ESCAPES) == (text.startswith("\ufeff") or any(character in text for character in "\x00\x0e\x1b"))
+        assert flag & MISREAD or mended(text) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.one_of(st.none(), BYTES), st.sampled_from([None, "euc-kr", "utf-8", "utf-16", "latin-1"])), max_size=6),
+    st.booleans(),
+)
+def test_the_stage_is_decode_bytes_row_by_row(rows: list[tuple[bytes | None, str | None]], sliced: bool) -> None:
+    records = [{"raw": raw, "charset_declared": label, "raw_kind": "text", "text": "old" if raw is None else None} for raw, label in rows]
+    table = pa.Table.from_pylist([{"raw": b"in front"}, *records] if sliced else records, schema=SCHEMA)
+    result = Decode()(table.slice(1) if sliced else table).to_pylist()
+    assert len(result) == len(rows)
+    for (raw, label), row in zip(rows, result, strict=True):
+        found = decode_bytes(raw, label, False) if raw is not None else None
+        if raw is None:
+            assert row["text"] == "old" and row["charset"] is None and row.get("error") is None
+        elif found is None:
+            assert row["text"] is None and "could not be decoded" in row["error"] and row["replacement_ratio"] is None
+        else:
+            shown = (row["text"], row["charset"], row["charset_source"], row["replacement_ratio"])
+            assert shown == (found.text, found.charset, found.source, found.replacement_ratio)
+
+
+def test_valid_pages_are_not_copied() -> None:
+    table = pa.Table.from_pylist([{"raw": CLEAN.encode(), "raw_kind": "text"}, {"raw": b"plain"}], schema=SCHEMA)
+    text = Decode()(table)["text"].chunk(0)
+    assert text.buffers()[2].address == table["raw"].chunk(0).buffers()[2].address and text.to_pylist() == [CLEAN, "plain"]
+    text.validate(full=True)

@@ -14,13 +14,15 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.ingest.arc import read_arc
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.http_payload import fill_response
+from pipeline.ingest.members import next_member
 from pipeline.ingest.rows import Row
-from pipeline.ingest.streams import Limits, next_member
+from pipeline.ingest.streams import Limits
 from pipeline.ingest.warc import read_warc
 
-from .ingest_samples import PAGE, http, read, tar_of, verdicts, warc_gz, warc_record
+from .ingest_samples import PAGE, arc_record, http, read, tar_of, verdicts, warc_gz, warc_record
 
 
 def one(tmp_path: Path, block: bytes, **changes: str) -> dict[str, object]:
@@ -138,7 +140,7 @@ def test_damage_costs_one_row_and_reading_goes_on(tmp_path: Path) -> None:
         (members[0] + b"garbage between" + members[1], ["kept", "error", "kept"]),
         (b"lead\r\n" + b"".join(records), ["error"] + ["kept"] * 4),
         (b"".join(records)[:-30], ["kept"] * 3 + ["error"]),
-        (records[0] + b"junk\r\n" + records[1], ["error", "kept"]),
+        (records[0] + b"junk\r\n" + records[1], ["kept", "error", "kept"]),
         (records[0] + records[1].replace(b"Content-Length: ", b"Content-Length: 9") + records[2], ["kept", "error", "kept"]),
         (records[0] + records[1].replace(b"Content-Length", b"Content-Size") + records[2], ["kept", "error", "kept"]),
         (gzip.compress(b"".join(records))[:-60], None),
@@ -290,3 +292,119 @@ def test_an_empty_body_is_empty_under_any_encoding(encoding: str) -> None:
 def test_an_endless_header_block_is_quarantined() -> None:
     row = response_row(PAGE, f"X: {'a' * 70_000}\r\n")
     assert row.drop_reason is None and "the header block is over 65536 bytes" in (row.error or "")
+
+
+def rows_of(content: bytes, **limits: int) -> list[Row]:
+    return list(read_warc(io.BytesIO(content), IngestConfig(**limits)))
+
+
+def told(rows: list[Row]) -> list[str]:
+    """Per row: the URL of a kept document, the drop reason, or `error`."""
+    return ["error" if row.error else row.drop_reason or str(row.url)[-1] for row in rows]
+
+
+def test_records_of_a_document_in_segments_are_dropped_by_name() -> None:
+    first = warc_record(http()).replace(b"WARC-Date", b"WARC-Segment-Number: 1\r\nWARC-Date")
+    rest = warc_record(b"x" * 50, kind="continuation").replace(b"WARC-Date", b"WARC-Segment-Number: 2\r\nWARC-Date")
+    assert told(rows_of(first + rest + warc_record(http()))) == ["warc_record:segment", "warc_record:continuation", "1"]
+
+
+def test_kinds_that_the_standard_does_not_name_are_one_reason() -> None:
+    assert told(rows_of(warc_record(b"x", kind="x" * 30) + warc_record(b"x", kind="Request"))) == [
+        "warc_record:other",
+        "warc_record:request",
+    ]
+
+
+def test_a_request_that_is_called_a_response() -> None:
+    request = warc_record(b"GET / HTTP/1.1\r\n\r\n", content_type="application/http; msgtype=request")
+    assert told(rows_of(request)) == ["warc_record:request"]
+
+
+def test_records_without_a_block_are_empty() -> None:
+    assert told(rows_of(warc_record(b"") + warc_record(b"", kind="conversion"))) == ["empty_text", "empty_text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ((b"\r\nContent-Length: ", b"\r\nContent-Length: 117\r\nContent-Length: "), "1"),
+        ((b"\r\nContent-Length: ", b"\r\nContent-Length: 7\r\nContent-Length: "), "error"),
+        ((b"Content-Length: ", b"content-LENGTH:\t"), "1"),
+        ((b"Content-Length: ", b"Content-Length: -"), "error"),
+        ((b"Content-Length: ", "Content-Length: ١".encode()), "error"),
+        ((b"Content-Length: ", b"Content-Lenght: "), "error"),
+        ((b"http://a.kr/1\r\n", b"http://a.kr/\r\n  1\r\n"), "1"),
+        ((b"WARC-Type", "X-제목: 값\r\nWARC-Type".encode()), "1"),
+        ((b"WARC-Type", "X-제목: 값\r\nWARC-Type".encode("cp949")), "1"),
+        ((b"WARC-Type", b"X: " + b"y" * 60_000 + b"\r\nWARC-Type"), "1"),
+        ((b"WARC-Type", b"X: " + b"y" * 70_000 + b"\r\nWARC-Type"), "error"),
+        ((b"WARC-Type", b"no colon here\r\nWARC-Type"), "1"),
+        ((b"WARC/1.0\r\n", b"WARC/1.1 \n"), "1"),
+        ((b"WARC/1.0", b"WARC/x.0"), "error"),
+    ],
+)
+def test_oddities_of_the_header_block(change: tuple[bytes, bytes], verdict: str) -> None:
+    record = warc_record(http(PAGE))
+    assert b"Content-Length: 117\r\n" in record
+    odd = record.replace(*change, 1)
+    assert odd != record
+    assert told(rows_of(record + odd + record)) == ["1", verdict, "1"]
+
+
+def test_line_ends_without_carriage_return_and_padding() -> None:
+    block = http(PAGE)
+    head, _, _ = warc_record(block).partition(b"\r\n\r\n")
+    bare = head.replace(b"\r\n", b"\n") + b"\n\n" + block + b"\n\n"
+    for content in (bare * 3, bare + warc_record(block) + bare, bare + bytes(512) + bare + b"\r\n" * 50 + bare + bytes(3000)):
+        assert told(rows_of(content)) == ["1", "1", "1"]
+
+
+@pytest.mark.parametrize("by", [-30, -1, 6, 30, 5000, 10**9])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_a_wrong_length_costs_its_own_record(pack: Callable[[bytes], bytes], by: int) -> None:
+    records = [warc_record(http(PAGE), url=f"http://a.kr/{index}") for index in range(4)]
+    records[1] = records[1].replace(b"Content-Length: 117", b"Content-Length: %d" % (117 + by))
+    assert told(rows_of(b"".join(map(pack, records)))) == ["0", "error", "2", "3"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_concatenated_files_of_several_versions(pack: Callable[[bytes], bytes]) -> None:
+    versions = (b"WARC/0.17", b"WARC/0.18", b"WARC/1.0", b"WARC/1.1")
+    content = b"".join(
+        pack(warc_record(http(PAGE), url=f"http://a.kr/{index}").replace(b"WARC/1.0", v)) for index, v in enumerate(versions)
+    )
+    assert told(rows_of(content)) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + http(PAGE), "1"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "http_status:100"),
+        (b"HTTP/2 200\r\nContent-Type: text/html\r\n\r\n" + PAGE, "1"),
+        (b"http/1.0 200 \xc8\xae\xc0\xce\nContent-Type: text/html\n\n" + PAGE, "1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html", "empty_text"),
+        (b"HTTP/1.1 20 OK\r\n\r\n" + PAGE, "error"),
+        (http(PAGE, extra="Content-Length: 5\r\n"), "1"),
+        (http(PAGE, extra="Content-Length: 99999\r\n"), "1"),
+        (http(PAGE, extra="Content-Encoding: gzip\r\n"), "1"),
+        (http(gzip.compress(PAGE), extra="Content-Encoding: gzip, identity\r\nTransfer-Encoding: chunked\r\n"), "1"),
+        (http(gzip.compress(brotli.compress(PAGE)), extra="Content-Encoding: br\r\nContent-Encoding: gzip\r\n"), "1"),
+        (http(b"ffffff\r\n" + PAGE + b"\r\n0\r\n\r\n", extra="Transfer-Encoding: chunked\r\n"), "error"),
+    ],
+)
+def test_oddities_of_http(block: bytes, expected: str) -> None:
+    rows = rows_of(warc_record(block))
+    assert told(rows) == [expected]
+    assert expected != "1" or rows[0].raw == PAGE
+
+
+def test_an_arc_record_with_a_wrong_length_costs_itself() -> None:
+    records = [arc_record(http(PAGE), url=f"http://a.kr/{index}") for index in range(4)]
+    for by in (-30, 5, 5000):
+        changed = records[1].replace(b" 117\n", b" %d\n" % (117 + by))
+        assert changed != records[1]
+        for pack in (bytes, gzip.compress):
+            content = b"".join(map(pack, [records[0], changed, *records[2:]]))
+            assert told(list(read_arc(io.BytesIO(content), IngestConfig()))) == ["0", "error", "2", "3"]

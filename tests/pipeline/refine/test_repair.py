@@ -115,3 +115,19 @@ def test_empty_table() -> None:
 @pytest.mark.parametrize("text", ["\n" * 5_000_000 + "x", " " * 5_000_000 + "\nx", " \n" * 2_000_000 + "x", "\u200b" * 2_000_000 + "x"])
 def test_hostile_runs(text: str) -> None:
     assert one(text) == "x"
+
+
+def test_misread_korean_is_mended_and_other_rows_stay() -> None:
+    korean = "봄 날씨를 다룬 기사의 본문입니다. 바람이 불고 하늘이 맑습니다."
+    broken = [
+        korean.encode("cp949").decode("latin-1"),
+        korean.encode().decode("latin-1"),
+        f"멀쩡한 글\n{korean.encode('cp949').decode('latin-1')}",
+    ]
+    texts = [broken[0], "Où êtes-vous ?", None, broken[1], broken[2], "…………………… ££££££££"]
+    for chunks in ([texts], [texts[:3], texts[3:]]):
+        column = pa.chunked_array([pa.array(chunk, pa.large_string()) for chunk in chunks])
+        table = Repair()(pa.table({"text": column}))
+        expected = [korean, texts[1], None, korean, f"멀쩡한 글\n{korean}", texts[5]]
+        assert table.column("text").to_pylist() == expected
+        assert Repair()(table.select(["text"])).column("text").to_pylist() == expected

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.refine import phrases_kernel
 from pipeline.refine import signals_kernel as kernel
-from pipeline.refine.phrases import MIN_PHRASE_BYTES, PhraseLists, phrase_table, shipped_phrases
+from pipeline.refine.characters import ending_table, kind_table
+from pipeline.refine.phrases import MIN_PHRASE_BYTES, furniture_table, phrase_table, shipped_phrases
+from pipeline.refine.repetition_kernel import CHECKED_LIMIT
 from pipeline.refine.signals import COLUMNS, Signals, measure, text_buffers
 from pipeline.schema import BY_NAME
 from tests.pipeline.refine import twin_signals
@@ -22,7 +28,13 @@ PIECES = [
     "中文", "かな", "𠀀", "𝐀", "😀", "\U000e0001", "1", "２０", "!", "?", "”", "」", "。", "\ufffd", "\x00", "\x85", "\x1c",
     "\u00a0", "\u3000", "\u2028", "\u200b", "카지노사이트", "카지노사이트를", "온라인 카지노", "Free  spins", "FREE SPINS",
     "xfree spins", "로그인", "회원가입", "share", "shares", "search", "홈", " ", "  ", "\n", "\n\n", "\t", " \n", "\r", "\n- ",
-    "\n• ", "x" * 29, "y" * 30, "a b c d e f g h i j ", "one two three four five ",
+    "\n• ", "\r\n", "x" * 29, "y" * 30, "z" * 127, "가" * 128, "각" * 13, "1" * 255, "q" * 1001, "www.", "WWW.a",
+    "http://", "https://x", "ahttp:/",
+    "s://", "ps://", "{", "/", "[1]", "[]", "[edit]", "[citation needed]", "javascript", "javascripts", "Privacy Policy", "use cookies.",
+    "lorem ipsum", "Lorem  ipsum", "U.S.", "3.14", "했다.그리고",
+    "했다.", "해요!", "있음ㅋㅋ", "서울에서", "바다로", "으로", "집으로", "에서",
+    "2019년", "씨발", "씨발놈이", "김씨발언", "씨발점", "ㅅㅂ", "fuck", "fucks.", "무료배송", "무료배송을",
+    "buy now", "‘", "’", "“", "（", "）", "a b c d e f g h i j ", "one two three four five ",
 ]  # fmt: skip
 
 
@@ -96,7 +108,7 @@ def test_hostile_sizes_stay_within_the_column_ranges(text: str) -> None:
 
 
 def test_repetition_beyond_the_limit_is_judged_on_the_part_before_it() -> None:
-    limit = kernel.CHECKED_LIMIT
+    limit = CHECKED_LIMIT
     fresh = " ".join(f"w{number}" for number in range(limit))
     same = " ".join(["same"] * limit)
     fresh_first = measure(as_column(fresh + " " + same))
@@ -109,9 +121,8 @@ def test_repetition_beyond_the_limit_is_judged_on_the_part_before_it() -> None:
 def test_kernel_reads_read_only_buffers_and_never_beyond_a_truncated_character() -> None:
     cut = np.frombuffer("가나".encode()[:-1], np.uint8)
     counts = np.zeros((1, kernel.COUNTS), np.int64)
-    from pipeline.refine.characters import class_table
-
-    kernel.count_characters(cut, np.array([0, cut.size], np.int64), class_table(), counts)
+    beyond = np.array([1 << 62], np.int64)
+    kernel.count_characters(cut, np.array([0, cut.size], np.int64), kind_table(), ending_table(), beyond, counts)
     assert counts[0, kernel.HANGUL_LETTERS] == 1
     assert counts[0, kernel.CHARS] == 3  # the syllable, and two bytes that are none
 
@@ -139,13 +150,115 @@ def test_spam_is_found_with_a_particle_and_not_inside_an_english_word() -> None:
     assert measured["spam_words"].tolist() == [1, 0, 2, 0]
 
 
-def test_page_furniture_counts_and_prose_that_mentions_it_does_not() -> None:
-    furniture = "로그인 | 회원가입\nCopyright ⓒ 2020 온누리. All rights reserved.\n조회수 12 댓글 3"
+def lines_marked(*texts: str) -> list[list[int]]:
+    data, offsets = text_buffers(as_column(*texts))
+    line_offsets = np.zeros(len(offsets), np.int64)
+    phrases_kernel.count_lines(data, offsets, line_offsets)
+    marks = np.full(line_offsets[-1], 9, np.int8)
+    phrases_kernel.furniture_lines(data, offsets, *furniture_table().arrays, line_offsets, marks)
+    return [marks[first:last].tolist() for first, last in itertools.pairwise(line_offsets)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), max_size=4))
+def test_furniture_lines_equal_twin(texts: list[str]) -> None:
+    assert lines_marked(*texts) == [twin_signals.line_marks(text, shipped_phrases().furniture) for text in texts]
+
+
+def test_page_furniture_is_marked_and_prose_that_mentions_it_is_not() -> None:
+    furniture = "로그인 | 회원가입\n\nCopyright ⓒ 2020 온누리. All rights reserved.\n조회수 12 댓글 3\n \t"
     prose = "화재를 본 사람은 곧바로 119에 신고하고 주변에 알려야 한다고 소방서는 말했다."
-    assert measure(as_column(furniture, prose))["boilerplate_line_ratio"].tolist() == [1.0, 0.0]
+    assert lines_marked(furniture, "", prose) == [[1, -1, 1, 1, -1], [-1], [0]]
 
 
-@pytest.mark.parametrize("phrase", ["ab", "Casino", "two\nlines"])
+@pytest.mark.parametrize("phrase", ["ab", "Casino", "two\nlines", " casino", "% off"])
 def test_a_phrase_the_search_cannot_find_is_refused(phrase: str) -> None:
-    with pytest.raises(ValueError, match=f"at least {MIN_PHRASE_BYTES} bytes"):
-        phrase_table(PhraseLists(spam=(phrase,), furniture=()))
+    with pytest.raises(ValueError, match=f"at least {MIN_PHRASE_BYTES} bytes|must begin with"):
+        phrase_table({phrases_kernel.SPAM: (phrase,)})
+
+
+def test_a_phrase_of_two_kinds_is_refused() -> None:
+    with pytest.raises(ValueError, match="listed once"):
+        phrase_table({phrases_kernel.SPAM: ("casino",), phrases_kernel.AD: ("casino",)})
+
+
+@pytest.mark.parametrize("particle", ["", "abc", "이라고도"])
+def test_a_particle_the_search_cannot_find_is_refused(particle: str) -> None:
+    with pytest.raises(ValueError, match="Hangul syllables"):
+        phrase_table({phrases_kernel.OBSCENE: ("씨발",)}, (particle,))
+
+
+def test_obscene_words_are_found_with_a_particle_and_never_inside_another_word() -> None:
+    measured = measure(
+        as_column(
+            "씨발이 씨발, 병신들은 (좆같은", "시발점 출시발표 김씨발언 병신년에 좆대로 씹을 것", "fuck Fucking motherfucker!", "Scunthorpe"
+        )
+    )
+    assert measured["bad_words"].tolist() == [4, 0, 3, 0]
+
+
+def test_paragraphs_are_parted_by_lines_without_text() -> None:
+    measured = measure(as_column("가\n나\n \n가\n나\n\n\n다\n", "가\n나\n가\n나"))
+    assert measured["dup_paragraph_ratio"].tolist() == [1 / 3, 0]
+    assert measured["dup_paragraph_char_ratio"].tolist() == [3 / 14, 0]
+    assert measured["dup_line_ratio"].tolist() == [2 / 5, 2 / 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("", 0),
+        ("- . .", 0),
+        ("One. Two! Three?", 3),
+        ("No mark at the end", 1),
+        ("Version 3.14 of example.com", 1),
+        ("밥을 먹었다.그리고 잤다.", 2),
+        ("그는 “왔다.” 하고 말했다.\n끝", 3),
+        ("와！그래？", 2),
+        ("Wait... what?!", 2),
+    ],
+)
+def test_sentences(text: str, sentences: int) -> None:
+    assert measure(as_column(text))["sentences"][0] == sentences
+
+
+def test_c4_lines() -> None:
+    retained = [
+        "One two three.",
+        'He said "so be it."',
+        "As cited there.[12][citation needed]",
+        "가나 다라 마바다。",
+        "  indented but fine!  ",
+    ]
+    discarded = [
+        "No end mark",
+        "Two words.",
+        "And so on...",
+        "Enable Javascript to go on.",
+        "See our privacy policy now.",
+        "x" * 1001 + " is long.",
+    ]
+    measured = measure(as_column("\n".join(retained), "\n".join(discarded), "\n".join(retained + discarded)))
+    assert measured["c4_line_ratio"].tolist() == [1, 0, 5 / 11]
+    assert measured["c4_sentences"].tolist() == [6, 0, 6]  # the citation marks count as one: they hold letters behind the full stop
+
+
+def test_josa_ratio_parts_prose_from_keywords() -> None:
+    prose = "서울은 대한민국의 수도이자 가장 큰 도시이다. 한강을 끼고 있으며 북쪽에는 북한산이 솟아 있다."
+    keywords = "서울 맛집 추천 강남 카페 홍대 술집 데이트 코스 가볼만한곳 여행 숙소 호텔 예약 할인"
+    high, low = measure(as_column(prose, keywords))["josa_word_ratio"]
+    assert high > 0.5 > 0.2 > low
+
+
+def test_letter_spaced_and_unspaced_korean() -> None:
+    measured = measure(as_column("안 녕 하 세 요 여 러 분", "띄어쓰기를하지않고이어서쓴글입니다", "우리는 내일 2시 만난다"))
+    assert measured["single_syllable_ratio"].tolist() == [1, 0, 0]
+    assert measured["long_eojeol_ratio"].tolist() == [0, 1, 0]
+
+
+def test_real_text_equals_twin(shared_data: Path) -> None:
+    for name in ("ko/wiki_korquad_contexts", "ko/news_comments_kocohub", "ko/blog_johngrib", "en/digitalgov", "en/peps"):
+        with gzip.open(shared_data / "text" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            texts = [json.loads(line)["text"][:4000] for line in itertools.islice(lines, 12)]
+        assert_equals_twin(texts)
+        assert lines_marked(*texts) == [twin_signals.line_marks(text, shipped_phrases().furniture) for text in texts]
