@@ -23,7 +23,7 @@ from pipeline.schema import BY_NAME, TRANSIENT
 from pipeline.segment import Segment
 from pipeline.splits import DOCUMENTS, Part, Split, parts_of, plan_splits
 
-USER_COLUMNS = frozenset({"id", "source", "source_id", "file", "position", "url", "date", "title", "text", "text_bytes", "meta"})
+USER_COLUMNS = frozenset({"id", "source", "source_id", "file", "position", "url", "host", "date", "title", "text", "text_bytes", "meta"})
 """Document columns that a user's own JSONL or Parquet file yields."""
 
 _SPLIT_BYTES = 32 << 20

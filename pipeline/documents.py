@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.decode import host_of
 from pipeline.ingest.formats import UnreadableFile
 from pipeline.ingest.readers import read_part
 from pipeline.schema import TRANSIENT, with_columns
@@ -71,12 +72,14 @@ def _unreadable(part: Part, reason: str) -> pa.Table:
 
 
 def _as_documents(table: pa.Table, keep_ids: bool) -> pa.Table:
-    """Rows of a user's file in the form that later moves expect: no raw columns, `text_bytes` set, the user's own ids if wanted."""
+    """Rows of a user's file in the form that later moves expect: no raw columns, `host` and `text_bytes` set, own ids if wanted."""
     table = table.drop_columns([name for name in table.column_names if name in TRANSIENT])
     if keep_ids and "source_id" in table.column_names:
         table = with_columns(table, {"id": pc.coalesce(table.column("source_id"), table.column("id"))})
     if "meta" in table.column_names:
         table = with_columns(table, _lift(table.column("meta")))
+    if "url" in table.column_names:
+        table = with_columns(table, {"host": [host_of(url) or None for url in table.column("url").to_pylist()]})
     if "text" in table.column_names:
         table = with_columns(table, {"text_bytes": pc.binary_length(table.column("text")).cast(pa.int64())})
     return table

@@ -93,6 +93,7 @@ COLUMNS: tuple[Column, ...] = (
         "refine",
         ("cut_lines", pa.list_(CUT_LINE), "boilerplate lines that were cut from `text`, with reason; empty where nothing was cut"),
         ("boilerplate_line_ratio", _REAL, "share of lines made of page furniture, counted before lines are cut"),
+        ("boilerplate_byte_ratio", _REAL, "share of the bytes of `text` in such lines, counted before lines are cut"),
         ("lang", _STRING, "ko, en, mixed (Korean and English), or another ISO 639-1 code, or und"),
         ("lang_score", _REAL, "confidence of `lang`, 0 to 1"),
         ("paragraph_langs", pa.list_(LANGUAGE_SHARE), "languages of the paragraphs with their share of the letters, largest first"),

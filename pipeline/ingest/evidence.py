@@ -28,8 +28,12 @@ Johab) at most 27 % are among them where there is more than a handful."""
 _FIRST_HANGUL, _HANGULS = 0xAC00, 11_172
 _MIN_COMMON = 3
 """Common syllables that speak for Korean when nothing else does: two of them can come from one Chinese word."""
+_SEVERAL = 8
+"""Different common syllables that speak for Korean amid hanja and signs where they are two thirds of the Hangul: the particles of mixed
+script. Of Chinese and Japanese read as CP949, one in six is common by chance: two thirds of twelve is no accident."""
 _PLENTY = 20
-"""Common syllables that speak for Korean whatever symbols, hanja or broken bytes stand around them."""
+"""Common syllables, half as many different, that speak for Korean whatever symbols, hanja or broken bytes stand around them. A foreign word
+can be half common too, and pages repeat words: the different ones count."""
 _HIGH_RUN = re.compile(rb"[\x80-\xff]{1,256}")
 _PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fe]")
@@ -44,11 +48,14 @@ FREQUENT_LEADS = {"gbk": ((0xA1, 0xA3), (0xB0, 0xD7)), "gb18030": ((0xA1, 0xA3),
 
 @dataclass(frozen=True)
 class Korean:
-    """How Korean a text reads: numbers of non-ASCII characters, of Hangul syllables among them, of common syllables among these."""
+    """How Korean a text reads: numbers of non-ASCII characters, of Hangul syllables among them, of common syllables among these, and of
+    different Hangul and common syllables."""
 
     other: int
     hangul: int
     common: int
+    different: int
+    different_common: int
 
     @property
     def share(self) -> float:
@@ -63,23 +70,32 @@ class Korean:
         """
         if self.common * 2 < self.hangul:
             return False
-        if self.common >= _PLENTY:
+        if self.common >= _PLENTY and self.different_common * 2 >= _PLENTY:
             return True
-        if expected:
-            return self.common >= 1 and self.hangul >= 0.3 * self.other
-        return self.common >= _MIN_COMMON and self.common * 3 >= self.hangul * 2 and self.hangul >= 0.6 * self.other
+        if expected and self.common >= 1 and self.hangul >= 0.3 * self.other:
+            return True
+        if self.common * 3 < self.hangul * 2:
+            return False
+        return self.different_common >= _SEVERAL or (self.different_common >= _MIN_COMMON and self.hangul >= 0.6 * self.other)
 
     def is_only_hangul(self) -> bool:
-        """Whether the text has many syllables and hardly anything else: no list of rare syllables has common ones."""
-        return self.hangul >= _PLENTY and self.hangul >= 0.9 * self.other
+        """Whether the text has many different syllables and hardly anything else: no list of rare syllables has common ones."""
+        return self.different >= _PLENTY and self.hangul >= 0.9 * self.other
 
 
 def korean(text: str) -> Korean:
     """Count the Hangul of a text. Compatibility and conjoining jamo are no syllables."""
     points = code_points(text)
     hangul = points[(points >= _FIRST_HANGUL) & (points < _FIRST_HANGUL + _HANGULS)]
-    common = int(np.count_nonzero(_common_table()[hangul - _FIRST_HANGUL]))
-    return Korean(int(np.count_nonzero(points > 0x7F)), len(hangul), common)
+    counts = np.bincount(hangul - _FIRST_HANGUL, minlength=_HANGULS)
+    common = counts[_common_table()]
+    return Korean(
+        other=int(np.count_nonzero(points > 0x7F)),
+        hangul=len(hangul),
+        common=int(common.sum()),
+        different=int(np.count_nonzero(counts)),
+        different_common=int(np.count_nonzero(common)),
+    )
 
 
 def readable_share(text: str) -> float:

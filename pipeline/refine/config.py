@@ -66,7 +66,7 @@ class SitesConfig(Settings):
 class LinesConfig(Settings):
     """Which boilerplate lines are cut out of documents."""
 
-    cut: bool = Field(default=True, description="cut boilerplate lines; false only measures boilerplate_line_ratio")
+    cut: bool = Field(default=True, description="cut boilerplate lines; false only measures how much there is")
     host_documents: int = Field(
         default=10, ge=0, description="cut lines that stand in this many documents of one host, where pages begin and end; 0: never"
     )

@@ -79,7 +79,7 @@ def normalised_code(label: str) -> str:
 
 
 class BuiltIn:
-    """py3langid's shipped model. About 70 MB: the automaton, and the weights as float32 so that they add up without conversion."""
+    """py3langid's shipped model. About 100 MB: the automaton, and the weights as float32 so that they add up without conversion."""
 
     def __init__(self) -> None:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier

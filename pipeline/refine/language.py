@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.refine.detector import SURE_SCORE, Detector, detector
-from pipeline.refine.detector import check as check
 from pipeline.refine.signals import text_buffers
 from pipeline.schema import LANGUAGE_SHARE, with_columns
 from pipeline.stage import decide

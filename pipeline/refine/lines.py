@@ -154,6 +154,14 @@ def host_salts(hosts: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return np.array(salts, np.uint64)[named.indices.to_numpy()] if len(hosts) else np.zeros(0, np.uint64)
 
 
+def _share_of_rows(part: np.ndarray, whole: np.ndarray, line_offsets: np.ndarray) -> np.ndarray:
+    """For each row the sum of `part` over its lines by that of `whole`, as float64; 0 where there is nothing."""
+    if len(line_offsets) == 1:
+        return np.zeros(0)
+    sums = [np.add.reduceat(values, line_offsets[:-1], dtype=np.int64) for values in (part, whole)]
+    return sums[0] / np.maximum(sums[1], 1)
+
+
 @functools.lru_cache(maxsize=2)
 def frequent_hashes(path: str, content_hash: str) -> np.ndarray:
     """The sorted uint64 hashes of a host_lines.parquet; `content_hash` tells one version of the file from the next."""
@@ -162,7 +170,7 @@ def frequent_hashes(path: str, content_hash: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Lines:
-    """The stage that measures `boilerplate_line_ratio` and cuts boilerplate lines; rows with nothing else get `only_boilerplate`.
+    """The stage that measures page furniture and cuts boilerplate lines; rows with nothing else get `only_boilerplate`.
 
     cut: false only measures. host_lines: path of the table of lines that are frequent on their host (`host_lines.HOST_LINES`), whose
     content `host_lines_hash` names; None: there is none.
@@ -174,7 +182,7 @@ class Lines:
 
     name: ClassVar[str] = "lines"
     version: ClassVar[str] = "1"
-    writes: ClassVar[frozenset[str]] = frozenset({"text", "text_bytes", "cut_lines", "boilerplate_line_ratio"})
+    writes: ClassVar[frozenset[str]] = frozenset({"text", "text_bytes", "cut_lines", "boilerplate_line_ratio", "boilerplate_byte_ratio"})
 
     @property
     def reads(self) -> frozenset[str]:
@@ -185,22 +193,22 @@ class Lines:
         """`table` with the columns of `writes` set, and `drop_reason` "only_boilerplate" where nothing else is in the text."""
         texts = table.column("text").cast(pa.large_string())
         lines = read_lines(texts)
-        ratio = self._mark(lines)
+        ratios = self._mark(lines)
         if not self.cut:
-            columns = {"boilerplate_line_ratio": ratio, "cut_lines": _nothing_cut(len(table))}
-            return with_columns(table, {"text": texts, "text_bytes": pc.fill_null(pc.binary_length(texts), 0), **columns})
+            size = pc.fill_null(pc.binary_length(texts), 0)
+            return with_columns(table, {"text": texts, "text_bytes": size, **ratios, "cut_lines": _nothing_cut(len(table))})
         if self.host_lines:
             self._mark_frequent(lines, table.column("host"))
         reasons, emptied = _choose(lines)
         cut = np.flatnonzero(reasons)
         if len(cut):
             texts = _without_cut(texts, lines, reasons)
-        columns = {"text": texts, "text_bytes": pc.fill_null(pc.binary_length(texts), 0), "boilerplate_line_ratio": ratio}
+        columns = {"text": texts, "text_bytes": pc.fill_null(pc.binary_length(texts), 0), **ratios}
         table = with_columns(table, {**columns, "cut_lines": _record(lines, reasons, cut)})
         return decide(table, "drop_reason", pa.array(emptied), ONLY_BOILERPLATE) if emptied.any() else table
 
-    def _mark(self, lines: LineTable) -> np.ndarray:
-        """Set the traits FURNITURE and NOTICE; returns each row's share of furniture among its lines that aren't blank, as float64."""
+    def _mark(self, lines: LineTable) -> dict[str, np.ndarray]:
+        """Set the traits FURNITURE and NOTICE; returns the boilerplate_* columns: the share of furniture among lines that aren't blank."""
         from pipeline.refine import lines_kernel, phrases_kernel
 
         marks = np.zeros(len(lines.starts), np.int8)
@@ -211,12 +219,12 @@ class Lines:
         for line in np.flatnonzero(lines.traits & lines_kernel.HINTED).tolist():
             if match(lines.text(line, MAX_NOTICE_BYTES), bool(lines.traits[line] & lines_kernel.MARKED)):
                 lines.traits[line] |= lines_kernel.NOTICE
-        rows = lines.line_offsets[:-1]
-        if not len(rows):
-            return np.zeros(0)
-        return np.add.reduceat(furniture, rows, dtype=np.int64) / np.maximum(
-            np.add.reduceat(marks != phrases_kernel.BLANK_LINE, rows, dtype=np.int64), 1
-        )
+        solid = marks != phrases_kernel.BLANK_LINE
+        sizes = (lines.ends - lines.starts) * solid
+        return {
+            "boilerplate_line_ratio": _share_of_rows(furniture, solid, lines.line_offsets),
+            "boilerplate_byte_ratio": _share_of_rows(sizes * furniture, sizes, lines.line_offsets),
+        }
 
     def _mark_frequent(self, lines: LineTable, hosts: pa.ChunkedArray) -> None:
         """Set the trait FREQUENT of lines that the host's pages repeat."""

@@ -203,7 +203,8 @@ class Parsed:
     def allows(self, host: str, rest: str, agents: Sequence[str]) -> bool:
         """Whether every agent may fetch path and query `rest` of `host` (both as `host_and_rest` gives them)."""
         rules = self._rules(host)
-        return rules is None or all(rules.can_fetch(rest, agent) for agent in agents)
+        # A host stands before it because Protego would take `//` at the start of a path for one; rules never look at it.
+        return rules is None or all(rules.can_fetch(f"http://host{rest}", agent) for agent in agents)
 
     def _rules(self, host: str) -> Protego | None:
         if host in self._kept:

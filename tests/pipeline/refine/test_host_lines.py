@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def corpus(seed: int = 1) -> list[tuple[str | None, str | None]]:
     return rows
 
 
-def splits_of(folder: Path, rows: list[tuple[str | None, str | None]], count: int) -> list[Split]:
+def splits_of(folder: Path, rows: Sequence[tuple[str | None, str | None]], count: int) -> list[Split]:
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for number in range(count):

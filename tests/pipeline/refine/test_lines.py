@@ -261,6 +261,9 @@ def test_equals_twin(knowing: Lines, rows: list[str]) -> None:
         assert row["text"] == twin.without_cut(text, reasons)
         solid = [line for line in lines if line.strip(twin.BLANKS)]
         assert row["boilerplate_line_ratio"] == pytest.approx(sum(map(twin.is_furniture, solid)) / max(1, len(solid)))
+        sizes = [len(line.encode()) for line in solid]
+        furniture = sum(size for line, size in zip(solid, sizes, strict=True) if twin.is_furniture(line))
+        assert row["boilerplate_byte_ratio"] == pytest.approx(furniture / max(1, sum(sizes)))
 
 
 @settings(max_examples=150, deadline=None)

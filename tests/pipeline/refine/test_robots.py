@@ -74,6 +74,14 @@ def test_any_agent_may_close_a_page(tmp_path: Path) -> None:
     assert dropped(table, ("CCBot",), *urls) == [True, False, False, False, True]
 
 
+def test_odd_paths_reach_the_rules_as_they_are(tmp_path: Path) -> None:
+    """A path that begins with two slashes is a path, a bracket in an address ends nothing, and Korean paths match in either form."""
+    body = "User-agent: *\nDisallow: //x/y\nDisallow: /비공개\nDisallow: /[z\n"
+    table = write(tmp_path / "t.parquet", [("a.kr", "2025-01-01", body), ("[::::1]", "2025-01-01", CLOSED)])
+    urls = ["http://a.kr//x/y", "http://a.kr/y", "http://a.kr/%EB%B9%84%EA%B3%B5%EA%B0%9C/1", "http://a.kr/비공개", "http://a.kr/[z]"]
+    assert dropped(table, ("*",), *urls, "http://[::::1]/") == [True, False, True, True, True, True]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
