@@ -2,12 +2,13 @@
 
     python benchmarks/korean_rules.py DATA                    DATA holds text/ko and html/chardet_encoding_corpus.tar.gz
     python benchmarks/korean_rules.py DATA --documents 40     fewer documents of each source
+    python benchmarks/korean_rules.py DATA --sample 1         other documents of each source, and other noise
     python benchmarks/korean_rules.py DATA --keep FILE        keep morphemes and datatrove's verdicts there, and read them the next time
 
 Needs datatrove and kiwipiepy < 0.22. Good texts are an even sample of each Korean source, and pieces of the short ones joined. Bad texts
 are Korean feeds with their tags cut out, and noise of the kinds that the web has, made from the real texts with a fixed seed and mixed with
 prose in shares from nothing to seven tenths, so that both verdicts occur on both sides of every border. Documents are halved by the hash of
-their text: thresholds were chosen on the half `tuned` alone, and the half `held out` was looked at afterwards.
+their text: what fineweb2-ko-eojeol has of its own was fitted on the half `tuned` of sample 0; sample 1 was never used to choose anything.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pipeline.refine.lines import Lines
 from pipeline.refine.morphemes import COLUMNS, STOP_MORPHEMES, Morphemes, kiwi_version
 from pipeline.refine.signals import Signals
 from pipeline.refine.stages import load_preset
-from pipeline.rules import Rule, apply_rules
+from pipeline.rules import apply_rules
 
 MAX_CHARS = 2000
 """Documents are cut at the last line end before this: Kiwi and datatrove together take a minute per million characters."""
@@ -44,27 +45,28 @@ SHORT = {"movie_reviews_nsmc_raw": 40, "news_comments_kocohub": 30, "news_dps_sa
 
 PROSE_SHARES = (0.0, 0.2, 0.4, 0.7)
 
-THEIRS_ALONE = {"line_end_punct_ratio", "alpha_morpheme_ratio"}
-"""Rules of fineweb2-ko that onnuri-ko leaves out on purpose (docs/rules.md): line ends, and marks counted as words."""
+SOFTWARE = ("blog_johngrib", "docs_ms_cpp_ko", "docs_react_ko")
+"""Sources of pages about software, half of which are in `mixed`: the noise made from them tells what wider limits for code cost."""
 
-OURS_ALONE = {
-    "spam_words", "boilerplate_line_ratio", "replacement_char_ratio", "jamo_run_ratio", "mean_word_length", "single_syllable_ratio",
-    "long_eojeol_ratio", "josa_word_ratio",
-}  # fmt: skip
-"""Rules of onnuri-ko on things that fineweb2-ko doesn't look at, or can't: Kiwi restores missing and needless blanks."""
+WHOLE_DOCUMENTS = 2000
+"""Whole documents of each source, evenly sampled, on which presets that need no Kiwi are tried."""
 
 
-def good_texts(folder: Path, documents: int) -> Iterator[tuple[str, str]]:
-    """(source, text): every k-th document of each source, cut to MAX_CHARS, and joined documents of the short sources."""
+def good_texts(folder: Path, documents: int, sample: int = 0) -> Iterator[tuple[str, str]]:
+    """(source, text): every k-th document of each source, cut to MAX_CHARS, and joined documents of the short sources.
+
+    Sample 1 begins half a step later, so it has other documents wherever a source has enough.
+    """
     for path in sorted(folder.glob("*.jsonl.gz")):
         source = path.name.removesuffix(".jsonl.gz")
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             texts = [json.loads(line)["text"] for line in lines]
         step = max(1, len(texts) // documents)
-        yield from ((source, shortened(text)) for text in texts[::step][:documents])
+        yield from ((source, shortened(text)) for text in texts[sample * step // 2 :: step][:documents])
         if source in SHORT:
             many = SHORT[source]
-            starts = range(0, len(texts) - many, max(many, len(texts) // documents))
+            step = max(many, len(texts) // documents)
+            starts = range(sample * step // 2, len(texts) - many, step)
             gap = "\n\n" if source.startswith("news_dps") else "\n"
             yield from ((f"{source} x{many}", shortened(gap.join(texts[start : start + many]))) for start in list(starts)[:documents])
 
@@ -151,10 +153,9 @@ def noise_makers(prose: Sequence[str], rng: random.Random) -> dict[str, Callable
     }
 
 
-def noisy_texts(good: Sequence[tuple[str, str]], documents: int) -> Iterator[tuple[str, str]]:
+def noisy_texts(prose: Sequence[str], documents: int, sample: int = 0) -> Iterator[tuple[str, str]]:
     """(kind, text): `documents` of each kind of noise, after prose that makes up one of PROSE_SHARES of the text."""
-    rng = random.Random(3)
-    prose = [text for source, text in good if source in ("petitions", "wiki_korquad_contexts", "news_dps_sample")]
+    rng = random.Random(3 + sample)
     for kind, make in noise_makers(prose, rng).items():
         for number in range(documents):
             noise, share = make(), PROSE_SHARES[number % len(PROSE_SHARES)]
@@ -197,10 +198,9 @@ def datatrove_verdicts(texts: Sequence[str]) -> list[str]:
     return reasons
 
 
-def reasons_of(table: pa.Table, rules: Sequence[Rule], without: set[str] | None = None) -> list[str]:
-    """The reason to drop each row by these rules, `` where it is kept; rules on columns in `without` are left out."""
-    rules = [rule for rule in rules if rule.column not in (without or ())]
-    return pc.fill_null(apply_rules(table, rules).column("drop_reason"), "").to_pylist()
+def reasons_of(table: pa.Table, preset: str) -> list[str]:
+    """The reason for which a shipped preset drops each row, `` where it is kept."""
+    return pc.fill_null(apply_rules(table, load_preset(preset)).column("drop_reason"), "").to_pylist()
 
 
 def kappa(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -210,18 +210,23 @@ def kappa(ours: np.ndarray, theirs: np.ndarray) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
+def groups(sources: Sequence[str]) -> dict[str, np.ndarray]:
+    """Which rows each source has, and real text, noise and all."""
+    named = np.array(sources)
+    noise = np.char.startswith(named, "noise")
+    found = {source: named == source for source in dict.fromkeys(sources)}
+    both = {"**real text**": ~noise, "**noise**": noise} if noise.any() and not noise.all() else {}
+    return found | both | {"**all**": np.ones(len(named), bool)}
+
+
 def print_agreement(title: str, names: tuple[str, str], reasons: tuple[list[str], list[str]], sources: list[str], rows: np.ndarray) -> None:
     """The confusion table per source, kappa, and which rules decide where the two differ."""
     ours, theirs = (np.array([bool(reason) for reason in side]) for side in reasons)
-    named = np.array(sources)
     print(
         f"\n### {title}\n\n| source | documents | both keep | both drop | only {names[0]} drops | only {names[1]} drops | agree | kappa |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    noise = np.char.startswith(named, "noise")
-    groups = {source: named == source for source in dict.fromkeys(sources)}
-    groups |= {"**real text**": ~noise, "**noise**": noise, "**all**": np.ones(len(named), bool)}
-    for source, chosen in groups.items():
+    for source, chosen in groups(sources).items():
         left, right = ours[chosen & rows], theirs[chosen & rows]
         if len(left):
             cells = (~left & ~right, left & right, left & ~right, ~left & right)
@@ -233,13 +238,67 @@ def print_agreement(title: str, names: tuple[str, str], reasons: tuple[list[str]
         print(f"\nOnly {name} drops: {', '.join(f'{reason} {count}' for reason, count in alone.most_common(12)) or 'none'}.")
 
 
-def measured(data: Path, documents: int, keep: Path | None) -> pa.Table:
+def print_kappas(verdicts: dict[str, list[str]], sources: list[str], held_out: np.ndarray) -> None:
+    """Cohen's kappa of the presets with each other and datatrove, on both halves."""
+    noise = np.char.startswith(np.array(sources), "noise")
+    rows = {
+        "tuned half": ~held_out,
+        "held-out half": held_out,
+        "held out, real text": held_out & ~noise,
+        "held out, noise": held_out & noise,
+    }
+    print(f"\n### Cohen's kappa\n\n| pair | {' | '.join(rows)} |\n|---{'|---' * len(rows)}|")
+    names = list(verdicts)
+    for number, one in enumerate(names):
+        for other in names[number + 1 :]:
+            left, right = (np.array([bool(reason) for reason in verdicts[name]]) for name in (one, other))
+            values = " | ".join(f"{kappa(left[chosen], right[chosen]):.3f}" for chosen in rows.values())
+            print(f"| {one} and {other} | {values} |")
+
+
+def print_dropped(title: str, verdicts: dict[str, list[str]], sources: list[str]) -> None:
+    """What share of each source every preset drops, and the most frequent reasons of the first one."""
+    print(f"\n### {title}\n\n| source | documents | {' | '.join(verdicts)} | reasons of {next(iter(verdicts))} |")
+    print(f"|---|---{'|---' * len(verdicts)}|---|")
+    for source, chosen in groups(sources).items():
+        rows = np.flatnonzero(chosen)
+        reasons = [[side[row] for row in rows if side[row]] for side in verdicts.values()]
+        shares = " | ".join(f"{len(side) / len(rows):.1%}" for side in reasons)
+        common = ", ".join(f"{reason} {count}" for reason, count in Counter(reasons[0]).most_common(3))
+        print(f"| {source} | {len(rows)} | {shares} | {common or '-'} |")
+
+
+def whole_texts(folder: Path) -> Iterator[tuple[str, str]]:
+    """(source, text): whole documents of each Korean source whose texts are documents."""
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        source = path.name.removesuffix(".jsonl.gz")
+        if source not in SHORT or source.startswith("news_dps"):
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                texts = [json.loads(line)["text"] for line in lines]
+            yield from ((source, text) for text in texts[:: max(1, len(texts) // WHOLE_DOCUMENTS)])
+
+
+def korean(texts: Sequence[tuple[str, str]]) -> pa.Table:
+    """source, text, lang and what presets without Kiwi look at, of the texts that are Korean or mixed."""
+    table = pa.table({"source": [source for source, _ in texts], "text": pa.array([text for _, text in texts], pa.large_string())})
+    return judged(table)
+
+
+def judged(table: pa.Table) -> pa.Table:
+    """`table` with signals and language; rows in other languages are left out, which no preset for Korean judges."""
+    table = Language(keep=(), min_score=0)(Signals()(Lines(cut=False)(table)))
+    return table.filter(pc.is_in(table.column("lang"), pa.array(["ko", "mixed"])))
+
+
+def measured(data: Path, documents: int, sample: int, keep: Path | None) -> pa.Table:
     """source, text, datatrove's verdict and every column of ours, of all texts; slow parts are read from `keep` if it is there."""
     if keep and keep.exists():
         table = pq.read_table(keep)
     else:
-        good = list(good_texts(data / "text/ko", documents))
-        texts = good + list(feed_texts(data / "html/chardet_encoding_corpus.tar.gz")) + list(noisy_texts(good, max(4, documents // 4)))
+        good = list(good_texts(data / "text/ko", documents, sample))
+        prose = [text for source, text in good if source in ("petitions", "wiki_korquad_contexts", "news_dps_sample")]
+        noise = noisy_texts(prose, max(4, documents // 4), sample)
+        texts = good + list(feed_texts(data / "html/chardet_encoding_corpus.tar.gz")) + list(noise)
         texts = list({text: (source, text) for source, text in texts if text.strip()}.values())
         table = pa.table({"source": [source for source, _ in texts], "text": pa.array([text for _, text in texts], pa.large_string())})
         table = Signals()(table)
@@ -250,7 +309,7 @@ def measured(data: Path, documents: int, keep: Path | None) -> pa.Table:
         table = table.append_column("datatrove", pa.array(datatrove_verdicts(table.column("text").to_pylist())))
         if keep:
             pq.write_table(table, keep)
-    return Language(keep=(), min_score=0)(Signals()(Lines(cut=False)(table)))
+    return judged(table)
 
 
 def main() -> None:
@@ -258,29 +317,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--sample", type=int, choices=(0, 1), default=0)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
-    table = measured(options.data, options.documents, options.keep)
-    table = table.filter(pc.is_in(table.column("lang"), pa.array(["ko", "mixed"])))
+    table = measured(options.data, options.documents, options.sample, options.keep)
     sources, texts = table.column("source").to_pylist(), table.column("text").to_pylist()
     held_out = np.array([xxhash.xxh3_64_intdigest(text.encode()) & 1 for text in texts], bool)
     every = np.ones(len(texts), bool)
-    morphemes, eojeol, theirs = load_preset("fineweb2-ko"), load_preset("onnuri-ko"), table.column("datatrove").to_pylist()
+    verdicts = {name: reasons_of(table, name) for name in ("onnuri-ko", "fineweb2-ko-eojeol", "fineweb2-ko")}
+    verdicts["datatrove"] = table.column("datatrove").to_pylist()
     print(f"{len(texts)} documents, {sum(map(len, texts)):,} characters")
 
-    pair = ("fineweb2-ko", "datatrove")
-    print_agreement("fineweb2-ko and datatrove with kor_Hang", pair, (reasons_of(table, morphemes), theirs), sources, every)
-    pair = ("onnuri-ko", "fineweb2-ko")
-    verdicts = (reasons_of(table, eojeol), reasons_of(table, morphemes))
-    others = (reasons_of(table, eojeol, OURS_ALONE), reasons_of(table, morphemes, THEIRS_ALONE))
-    decided = [
-        bool(kept) == bool(given) for side, other in zip(verdicts, others, strict=True) for given, kept in zip(side, other, strict=True)
-    ]
-    shared = np.array(decided[: len(texts)], bool) & np.array(decided[len(texts) :], bool)
-    for name, rows in (("tuned half", ~held_out), ("held-out half", held_out)):
-        print_agreement(f"onnuri-ko and fineweb2-ko, {name}", pair, verdicts, sources, rows)
-        title = f"onnuri-ko and fineweb2-ko, {name}, without documents that one of them drops by rules of its own alone"
-        print_agreement(title, pair, verdicts, sources, rows & shared)
+    print_kappas(verdicts, sources, held_out)
+    for one, other, title, rows in (
+        ("fineweb2-ko", "datatrove", "with kor_Hang, all documents", every),
+        ("fineweb2-ko-eojeol", "fineweb2-ko", "tuned half", ~held_out),
+        ("fineweb2-ko-eojeol", "fineweb2-ko", "held-out half", held_out),
+        ("fineweb2-ko-eojeol", "datatrove", "held-out half", held_out),
+        ("onnuri-ko", "fineweb2-ko", "held-out half", held_out),
+    ):
+        print_agreement(f"{one} and {other}, {title}", (one, other), (verdicts[one], verdicts[other]), sources, rows)
+    print_dropped("Dropped of these documents", verdicts, sources)
+
+    software = [text for source, text in good_texts(options.data / "text/ko", options.documents, options.sample) if source in SOFTWARE]
+    noise = korean(list(noisy_texts(software, max(4, options.documents // 4), options.sample)))
+    kinds = [f"noise, {language}" for language in noise.column("lang").to_pylist()]
+    presets = ("onnuri-ko", "fineweb2-ko-eojeol")
+    print_dropped("Dropped of noise made from pages about software", {name: reasons_of(noise, name) for name in presets}, kinds)
+    whole = korean(list(whole_texts(options.data / "text/ko")))
+    sources = whole.column("source").to_pylist()
+    print_dropped("Dropped of whole documents", {name: reasons_of(whole, name) for name in presets}, sources)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ LIFTED = frozenset({"lang", "domain", "quality"})
 class IngestReader:
     """Tables of raw records from crawl files; a file that can't be read at all becomes one row with an `error`."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     settings: IngestConfig
 
     def __call__(self, split: Split) -> Iterator[pa.Table]:
@@ -51,7 +51,7 @@ class DocumentReader:
     columns: read only these of a shard; empty reads all.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     columns: tuple[str, ...] = ()
 
     def __call__(self, split: Split) -> Iterator[pa.Table]:

@@ -25,8 +25,9 @@ _MIN_INTACT = 4
 """Intact non-ASCII characters per U+FFFD that make an undeclared encoding believable: Latin-1 and CP949 read as UTF-8 are mostly broken."""
 _KS_HANGUL = re.compile(rb"(?:[\xb0-\xc8][\xa1-\xfe]){2}")
 """Two of the 2,350 syllables of KS X 1001 in a row: ordinary Korean has them everywhere, Windows punctuation can't imitate them."""
-_META_BYTES = 4096
-"""HTML asks for the declaration in the first 1024 bytes; real pages put it up to four times later."""
+_HEAD_BYTES = 4096
+_META_BYTES = 1 << 16
+"""HTML asks for the declaration in the first 1024 bytes; browsers obey it wherever it comes, behind long scripts and comments too."""
 _SAMPLE_BYTES = 1 << 15
 _DETECT_BYTES = 1 << 17
 _MIN_READABLE = 0.2
@@ -57,11 +58,21 @@ _RARE_LATIN = frozenset({"iso8859-3", "iso8859-4", "iso8859-10", "iso8859-13", "
 """Hardly used on the web: a detector that names one for a short text has nearly always seen Windows-1252."""
 _LATIN = _WESTERN | _RARE_LATIN | {"iso8859-2", "iso8859-9", "cp1250", "cp1254", "cp1257"}
 _JAPANESE = frozenset({"cp932", "shift_jis", "euc_jp"})
+_CHINESE_OR_JAPANESE = _JAPANESE | {"gbk", "gb18030", "big5", "big5hkscs"}
+_KOREAN = frozenset({"cp949", "johab", "iso2022_kr"})
+_NEUTRAL = _WESTERN | {"utf-8"}
+"""What servers and templates declare without looking at the page."""
 _LABEL = re.compile(r"(?:charset\s{0,4}=)?[\s\"']{0,8}([a-z0-9][a-z0-9_.:\-]{1,39})")
 _META = re.compile(rb"<meta[^>]{0,600}?charset\s{0,4}=\s{0,4}[\"']?\s{0,4}([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
 _XML = re.compile(rb"\A\s{0,64}<\?xml[^>]{0,200}?encoding\s{0,4}=\s{0,4}[\"']\s{0,4}([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
+_COMMENT = re.compile(rb"<!--(?:[^-]|-(?!->))*+(?:-->|\Z)")
 _KOREAN_PAGE = re.compile(rb"lang\s{0,4}=\s{0,4}[\"']?ko\b|<language>\s{0,8}ko\b", re.IGNORECASE)
 _THREE_BYTES = re.compile("[\u0800-\ufffc\U00010000-\U0010ffff]")
+_UTF8_CHARACTER = re.compile(rb"(?:[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f]|\xf0[\x90-\xbf][\x80-\xbf])[\x80-\xbf]")
+_UTF8_HANGUL = re.compile(rb"(?:(?:\xea[\xb0-\xbf]|[\xeb\xec][\x80-\xbf]|\xed[\x80-\x9f])[\x80-\xbf]){2}")
+_PIECE = re.compile(rb"[^<>\r\n]{1,65536}")
+"""Text between tags or line ends: neither encoding has these bytes inside a character."""
+_MAX_AMID = 0.05
 _HIGH_WORD = re.compile(rb"[\x80-\xff][\x21-\xff]{0,255}")
 _C0 = bytes(byte for byte in range(0x80) if byte == 0x7F or (byte < 0x20 and not 9 <= byte <= 13 and byte != 0x1B))
 _HIGH = bytes(range(0x80, 0x100))
@@ -94,8 +105,8 @@ def codec_of(label: str | None) -> str | None:
 
 
 def meta_label(raw: bytes) -> str | None:
-    """The charset label of a `<meta>` tag or XML declaration in the first 4096 bytes."""
-    head = raw[:_META_BYTES]
+    """The charset label of a `<meta>` tag or XML declaration in the first 64 KB, comments left out."""
+    head = _COMMENT.sub(b"", raw[:_META_BYTES])
     found = _META.search(head) or _XML.search(head)
     return found[1].decode("ascii") if found else None
 
@@ -124,15 +135,23 @@ def decode_bytes(raw: bytes, declared: str | None = None, is_html: bool = True, 
         # Valid UTF-8 can't be anything else: what breaks a limit here (controls, U+FFFD of an earlier decoding) is refused.
         mend = mended(text)
         return _checked(text, "utf-8", "utf-8") if mend is None else _checked(mend.text, f"utf-8/{mend.charset}", "detector")
-    found = _damaged_utf8(raw)
+    found = _damaged_utf8(raw, candidates)
     if found is not None:
         return found
-    expected = korean or any(codec in ("cp949", "johab", "iso2022_kr") for _, codec in candidates)
-    expected = expected or (is_html and _KOREAN_PAGE.search(raw[:_META_BYTES]) is not None)
     # Wide encodings with their NUL bytes are already read; without them the declaration describes another file than the one that was sent.
     candidates = [candidate for candidate in candidates if candidate[1] not in _WIDE]
     sample = _sample(raw)
-    return _korean(raw, sample, candidates, expected) or _declared(raw, sample, candidates) or _detected(raw, sample, expected)
+    expected = any(codec in _KOREAN for _, codec in candidates) or (is_html and _KOREAN_PAGE.search(raw[:_HEAD_BYTES]) is not None)
+    if korean and not expected:
+        # Sites in Korea have pages for readers elsewhere, rightly declared: there one syllable read into a word or two proves nothing.
+        expected = not candidates or (evidence.is_double_byte(sample) and all(codec in _NEUTRAL for _, codec in candidates))
+    return (
+        _korean(raw, sample, candidates, expected)
+        or _mixed(raw)
+        or _declared(raw, sample, candidates)
+        or _detected(raw, sample, expected)
+        or _attempt(raw, "ascii", "detector", "replace")  # a stray byte that no encoding explains costs that byte
+    )
 
 
 def hangul_share(text: str) -> float:
@@ -145,7 +164,21 @@ def _attempt(raw: bytes, codec: str, source: str, errors: str) -> Decoded | None
         text = raw.decode(codec, errors)
     except (UnicodeError, ValueError):
         return None
+    if codec == "cp949" and 0 < text.count("\ufffd") <= _MAX_AMID * len(text):
+        text = raw.decode(codec, _UTF8_AMID)
     return _checked(text, codec, source)
+
+
+def _utf8_amid(error: UnicodeError) -> tuple[str, int]:
+    """What stands where CP949 breaks: a character in UTF-8 (an emoji or a quotation mark that a script put in), else U+FFFD."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    found = _UTF8_CHARACTER.match(error.object, error.start)
+    return ("\ufffd", error.end) if found is None else (found[0].decode(), found.end())
+
+
+_UTF8_AMID = "onnuri-utf8-amid"
+codecs.register_error(_UTF8_AMID, _utf8_amid)
 
 
 def _checked(text: str, codec: str, source: str) -> Decoded | None:
@@ -191,7 +224,7 @@ def _sample(raw: bytes) -> bytes:
 
 def _wide(raw: bytes, candidates: list[tuple[str, str]]) -> Decoded | None:
     """UTF-16 and UTF-32 without a mark: one byte in sixteen is NUL, and one of the four orders makes ASCII or Korean of them."""
-    head = raw[:_META_BYTES]
+    head = raw[:_HEAD_BYTES]
     if head.count(0) * 16 < max(len(head), 16):
         return None
     readable = {codec: evidence.readable_share(head.decode(codec, "replace")) for codec in _WIDE}
@@ -215,10 +248,11 @@ def _escaped(raw: bytes, candidates: list[tuple[str, str]]) -> Decoded | None:
     return None
 
 
-def _damaged_utf8(raw: bytes) -> Decoded | None:
+def _damaged_utf8(raw: bytes, candidates: list[tuple[str, str]]) -> Decoded | None:
     """UTF-8 with few broken bytes (a page cut off by the crawler, a stray byte of a template), whatever the server declares.
 
-    Short CP949 can look like that too, but only as two-byte sequences, and then it is valid CP949 with Hangul in a row.
+    A few words of CP949, Chinese or Japanese can look like that too, but only as two-byte sequences, and then they are valid CP949 with
+    Hangul in a row, or valid in the encoding that is declared.
     """
     head = raw[: 1 << 14].decode("utf-8", "replace").count("\ufffd") - 1  # the head may end inside a character
     if head > max(1, MAX_REPLACED * len(raw)):
@@ -226,7 +260,11 @@ def _damaged_utf8(raw: bytes) -> Decoded | None:
     found = _attempt(raw, "utf-8", "utf-8", "replace")
     if found is None or not _mostly_intact(found.text):
         return None
-    if _THREE_BYTES.search(found.text) is None and _KS_HANGUL.search(raw):
+    if _THREE_BYTES.search(found.text) is not None:
+        return found
+    if any(codec in _CHINESE_OR_JAPANESE and _attempt(raw, codec, source, "strict") for source, codec in candidates):
+        return None
+    if _KS_HANGUL.search(raw):
         other = _attempt(raw, "cp949", "detector", "strict")
         if other is not None and evidence.korean(other.text).share > 0.3:
             return None
@@ -243,10 +281,44 @@ def _korean(raw: bytes, sample: bytes, candidates: list[tuple[str, str]], expect
     return _guess(raw, codec) if source is None else _attempt(raw, codec, source, "replace")
 
 
+def _mixed(raw: bytes) -> Decoded | None:
+    """A page put together of Korean parts in UTF-8 and in CP949 (a menu included from another file): each piece in its own."""
+    if _UTF8_HANGUL.search(raw) is None:
+        return None
+    parts: dict[str, list[str]] = {"utf-8": [], "cp949": []}
+
+    def read(match: re.Match[bytes]) -> bytes:
+        piece = match[0]
+        if piece.isascii():
+            return piece
+        codec = _codec_of_piece(piece)
+        text = piece.decode(codec)
+        parts[codec].append(text)
+        return text.encode()
+
+    try:
+        text = _PIECE.sub(read, raw).decode()
+    except UnicodeDecodeError:
+        return None
+    is_korean = all(evidence.korean("".join(texts)).is_believable() for texts in parts.values())
+    return _checked(text, "cp949+utf-8", "detector") if is_korean else None
+
+
+def _codec_of_piece(piece: bytes) -> str:
+    """UTF-8 or CP949; two-byte UTF-8 is CP949 just as well (책 is Ã¥), which is then judged by its syllables."""
+    try:
+        text = piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp949"
+    if _THREE_BYTES.search(text) is None and evidence.korean(piece.decode("cp949", "replace")).is_believable(expected=True):
+        return "cp949"
+    return "utf-8"
+
+
 def _bare_utf16(raw: bytes) -> Decoded | None:
     """Korean in UTF-16 that has neither mark nor markup nor spaces."""
     for codec in ("utf-16-le", "utf-16-be") if len(raw) % 2 == 0 else ():
-        counts = evidence.korean(raw[:_META_BYTES].decode(codec, "replace"))
+        counts = evidence.korean(raw[:_HEAD_BYTES].decode(codec, "replace"))
         if counts.is_believable() and counts.share > 0.9:
             return _attempt(raw, codec, "detector", "strict")
     return None
@@ -277,7 +349,6 @@ def _detected(raw: bytes, sample: bytes, expected: bool) -> Decoded | None:
     double_byte = evidence.is_double_byte(sample)
     if expected and double_byte:
         return _guess(raw, "cp949")
-    first = _first_high(raw)
     first = _first_high(raw)
     guess = cchardet.detect(raw[first : first + _DETECT_BYTES])
     codec, is_sure = codec_of(guess["encoding"]), (guess["confidence"] or 0.0) >= _MIN_CONFIDENCE

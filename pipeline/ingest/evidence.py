@@ -38,7 +38,7 @@ _HIGH_RUN = re.compile(rb"[\x80-\xff]{1,256}")
 _PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fe]")
 _WESTERN_WORD = re.compile("[A-Za-z]{0,64}[À-ÖØ-öø-ɏ][A-Za-zÀ-ÖØ-öø-ɏ]{0,64}")
-_ODD_SIGN = re.compile("[ˆ‰ƒ¦¨¬¯²³´¶¸¹¼½¾”›†‡][A-Za-z]")
+_ODD_SIGN = re.compile("[ˆ‰ƒ¦¨¬¯²³´¶¸¹¼½¾›†‡][A-Za-z]")
 _ASCII_LETTER = re.compile("[A-Za-z]")
 _MAX_WORDS = 1000
 _WINDOWS_PUNCTUATION = frozenset(b"\x85\x91\x92\x93\x94\x95\x96\x97\x99\xa0")
@@ -145,14 +145,14 @@ def is_western(raw: bytes) -> bool:
 def has_odd_words(text: str) -> bool:
     """Whether more than a quarter of the words with a letter above ASCII are spelled as no Western language spells.
 
-    Odd are capitals behind small letters, words of two and more letters without any ASCII, and signs such as ³ or ” in front of a letter:
-    Johab read as Latin-1 has little else.
+    Odd are capitals behind small letters, words of three and more letters without any ASCII (öö and Þú are words), and signs such as ³ in
+    front of a letter: Johab read as Latin-1 has little else.
     """
     words = _WESTERN_WORD.findall(text)[:_MAX_WORDS]
     odd = len(_ODD_SIGN.findall(text))
     for word in words:
         regular = word.islower() or word.isupper() or word[1:].islower()
-        odd += not regular or (len(word) > 1 and _ASCII_LETTER.search(word) is None)
+        odd += not regular or (len(word) > 2 and _ASCII_LETTER.search(word) is None)
     return odd * 4 > len(words) + len(_ODD_SIGN.findall(text))
 
 

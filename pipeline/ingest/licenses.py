@@ -67,10 +67,10 @@ _PICTURE = re.compile(r"(?:photo|image|picture|foto|bild|video|graphic|사진|�
 _ELEMENT = re.compile(r"<[^<>]{0,2000}>")
 _CUT_ELEMENT = re.compile(r"<[^<>]{0,2000}$")
 
-_KOGL_LINK = re.compile(r"kogl\.or\.kr/[\w/.-]{0,100}?(?:licensetype0?([1-4])|license_info/(by|nc|nd|all)\.do)")
+_KOGL_LINK = re.compile(r"kogl\.or\.kr/[\w/.-]{0,100}?(?:licensetype0?([1-4])|license\.do#0?([1-4])-tab|license_info/(by|nc|nd|all)\.do)")
 _KOGL_SHORT = {"by": "1", "nc": "2", "nd": "3", "all": "4"}
-_KOGL_IMAGE = re.compile(r"open_?(?:code_?)?type_?0?([1-4])(?!\d)[\w-]{0,20}\.(?:png|jpe?g|gif|svg|webp)")
-_KOGL_NAME = re.compile(r"공공누리|공공저작물\s?자유이용허락")
+_KOGL_IMAGE = re.compile(r"(?:open|kogl)[_-]?(?:(?:mark|code|type)[_-]?){1,2}0?([1-4])(?!\d)[\w-]{0,20}\.(?:png|jpe?g|gif|svg|webp)")
+_KOGL_NAME = re.compile(r"공공\s?누리|공공저작물\s?자유이용허락")
 _KOGL_ENTITIES = ("&#44277;", "&#xacf5;")
 """The first syllable of 공공누리 as character references: only then is it worth decoding all of them."""
 _KOGL_NUMBER = re.compile(r"제?\s{0,2}([1-4])\s{0,2}유형")
@@ -174,7 +174,7 @@ def kogl_marks(markup: str, lower: str) -> set[str]:
     """
     if any(entity in lower for entity in _KOGL_ENTITIES):
         markup = lower = unescape(lower)
-    types = {match[1] or _KOGL_SHORT[match[2]] for match in _KOGL_LINK.finditer(lower)}
+    types = {match[1] or match[2] or _KOGL_SHORT[match[3]] for match in _KOGL_LINK.finditer(lower)}
     types |= {match[1] for match in _KOGL_IMAGE.finditer(lower)}
     for match in islice(_KOGL_NAME.finditer(markup), _MAX_PLACES):
         words = _window_text(markup[match.end() : match.end() + _KOGL_RAW]).replace("\xa0", " ")[:_KOGL_WORDS]

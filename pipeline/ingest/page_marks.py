@@ -21,8 +21,11 @@ MAX_URL_CHARACTERS = 2048
 _MAX_TAGS = 20_000
 _MAX_ATTRIBUTES = 100
 _MAX_VALUE = 4096
-_HIDDEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.IGNORECASE)
-_CLOSING = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style", "template")}
+_HIDDEN_NAMES = ("script", "style", "template", "textarea", "iframe", "xmp", "noembed")
+"""What stands in these elements isn't markup of the page: code, form fields with markup to copy, other pages."""
+_HIDDEN = re.compile(rf"<!--|<({'|'.join(_HIDDEN_NAMES)})(?=[\s/>])", re.IGNORECASE)
+_CLOSING = {name: re.compile(f"</{name}", re.IGNORECASE) for name in _HIDDEN_NAMES}
+_COMMENT_END = re.compile("--!?>")
 _TAG = re.compile(r"<(?:meta|link|base|time)(?=[\s/>])", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
     rf"[\s/]*+([^\s\"'<>/=]{{1,100}})\s*+"
@@ -32,7 +35,9 @@ _JSON_LD = re.compile(r"type\s{0,8}=\s{0,8}[\"']?application/ld\+json", re.IGNOR
 _MAX_JSON_CHARACTERS = 1 << 20
 
 _ROBOTS_NAME = re.compile(
-    r"robots|[a-z0-9-]{0,40}bot(?:-[a-z]{1,20})?|yeti|slurp|bingpreview|baiduspider|google-extended|yandex|teoma", re.IGNORECASE
+    r"robots|[a-z0-9-]{0,40}(?:bot|spider|crawler|-ai|-web|-user)(?:-[a-z]{1,20})?"
+    r"|yeti|daum(?:oa)?|slurp|bingpreview|google-extended|googleother|meta-externalagent|omgili|ia_archiver|yandex|teoma",
+    re.IGNORECASE,
 )
 _DIRECTIVE = re.compile(
     r"(?<![\w-])(?:all|index|follow|indexifembedded|unavailable_after|no(?!vember)[a-z]{2,30}"
@@ -134,7 +139,7 @@ def joined(values: Iterable[str | None]) -> str | None:
 
 
 def _visible(html: str) -> tuple[str, list[str]]:
-    """The markup without comments, scripts, styles and templates, and the JSON-LD scripts. What is never closed reaches to the end."""
+    """The markup without comments and what is in `_HIDDEN_NAMES`, and the JSON-LD scripts. What is never closed reaches to the end."""
     pieces: list[str] = []
     scripts: list[str] = []
     at = 0
@@ -142,8 +147,8 @@ def _visible(html: str) -> tuple[str, list[str]]:
         pieces.append(html[at : start.start()])
         name = start[1]
         if name is None:
-            end = html.find("-->", start.start() + 2)
-            at = len(html) if end < 0 else end + 3
+            comment_end = _COMMENT_END.search(html, start.start() + 2)
+            at = comment_end.end() if comment_end else len(html)
             continue
         closing = _CLOSING[name.lower()].search(html, start.end())
         end = closing.start() if closing else len(html)

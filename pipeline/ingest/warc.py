@@ -21,6 +21,7 @@ from pipeline.ingest.streams import ByteStream, Limits
 _OPENS = (b"WARC/",)
 _NEXT = b"\nWARC/"
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]{0,8}\r?\n")
+_HEADER = re.compile(rb"WARC/\d\.\d{1,2}\r?\nWARC-")
 _VERSION_BYTES = 32
 _USUAL_HEADER_BYTES = 4096
 _AFTER_BYTES = 24
@@ -45,7 +46,10 @@ def warc_edges(file: IO[bytes], wanted: list[int]) -> list[int] | None:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A record's outline: bytes of its header block and of the block after it, and its fields; or what is wrong with it."""
+    """A record's outline: bytes of its header block and of the block after it, and its fields; or what is wrong with it.
+
+    An outline with both a size and an error is that of a record of which only the length is wrong.
+    """
 
     size: int = 0
     length: int = 0
@@ -62,7 +66,12 @@ def _read_record(stream: ByteStream, row: Row, config: IngestConfig) -> None:
         _describe(row, frame.headers)
     kind = (frame.headers or {}).get("warc-type", "").strip().lower()
     whole = frame.size + frame.length
-    if frame.error:
+    measured = _measured_again(stream, frame, config.max_document_bytes) if frame.error and frame.size else None
+    if measured is not None:
+        row.meta = f'{{"wrong_content_length": {frame.length}}}'
+        _skip_to_record(stream)
+        _fill(row, kind, frame.headers or {}, measured, config)
+    elif frame.error:
         row.error = _sentence(row, frame.error)
         _skip_to_record(stream)
     elif frame.length <= config.max_document_bytes:
@@ -110,10 +119,33 @@ def _frame(stream: ByteStream, limit: int) -> _Frame:
         return frame
     after = stream.ahead(frame.size + frame.length, _AFTER_BYTES)
     if after is None:
-        return _Frame(headers=headers, error=f"is cut short: {end_of(stream)}")
+        return _Frame(size, int(length), headers, f"is cut short: {end_of(stream)}")
     if not _ends(after):
-        return _Frame(headers=headers, error=f"does not end where its Content-Length of {length} says")
+        return _Frame(size, int(length), headers, f"does not end where its Content-Length of {length} says")
     return frame
+
+
+def _measured_again(stream: ByteStream, frame: _Frame, limit: int) -> bytes | None:
+    """The block of a record whose Content-Length is wrong: up to the next record, or the end of an intact member or file.
+
+    None when that is over `limit` bytes away, when the input is damaged, and when the record was cut off, so that how much is missing can't
+    be known: a plain file ends before the length does, no empty line ends the block, or another record begins in the middle of a line.
+    """
+    start, end = frame.size, -1
+    while (found := stream.find(_NEXT, frame.size + limit, start)) >= 0:
+        stream.fill(found + 1 + _VERSION_BYTES)
+        if _VERSION.match(stream.peek(_VERSION_BYTES, found + 1)):
+            end = found
+            break
+        start = found + 1
+    if end < 0:
+        cut_off = stream.codec == "plain" and frame.error.startswith("is cut short")
+        if stream.fill(frame.size + limit + 1) or stream.damage is not None or cut_off:
+            return None
+        end = frame.size + limit
+    block = stream.peek(end + 1 - frame.size, frame.size)
+    closed = block.rstrip(b"\0").endswith((b"\n\r\n", b"\n\n"))
+    return block.rstrip(b"\r\n\0") if closed and not _HEADER.search(block) else None
 
 
 def _header_size(stream: ByteStream) -> int:

@@ -47,18 +47,28 @@ _SEARCHED_CHARS = 2 * RECORDED_CHARS
 EDGES = " \t\r\f\v\xa0<>〈〉《》「」『』[](){}【】▶▷◀◁►※＜＞■□◆◇●○•·ㆍ|*~-–—_=+#\"'“”‘’.,;:!/\\"
 """Marks and blanks around a notice, which its patterns don't see. © and ⓒ are no marks here."""
 
-_PLAIN_STYLE = re.compile(r"(?<!니)다\Z")
-"""A Korean line that ends in the plain style (-다, not -습니다) is a sentence about notices: they themselves speak politely or in nouns."""
+_POLITE = "".join(chr(syllable) for syllable in range(0xAC00, 0xD7A4) if (syllable - 0xAC00) % 28 == 17)
+"""The syllables that end in ㅂ: before 니다 they make the polite style (합니다, 있습니다); 아니다 and 지니다 are plain."""
+
+_PROSE = re.compile(
+    rf"(?<![{_POLITE}]니)다\Z"  # notices themselves speak politely or in nouns
+    r"|\?\Z|^제\s?[0-9]{1,4}조|^[0-9]{1,3}[.)]|^[qa][.)]\s"
+    r"|[\"'”’」』]\s?(?:이?라[는고]|이란|은|는|을|를|이|가|의|에)(?![가-힣]{2})"  # what is quoted is spoken of
+    r"|^(?://|/\*|#|\*|;|--)\s{0,4}(?:copyright|©|spdx)"
+)
+"""A line, in lower case, that speaks about notices: plain style, question, article of a law, numbered item, quotation, code."""
 
 
 class LinePatterns(Settings):
     """The content of presets/lines.yaml."""
 
     hints: tuple[str, ...] = Field(description="lower-case phrases, one of which every notice holds")
-    whole: tuple[str, ...] = Field(description="regular expressions, one of which the whole line matches")
-    calls: tuple[str, ...] = Field(description="the same, but not for lines that begin like a list item, heading, table row or quotation")
-    min_fields: int = Field(description="this many different fields make a footer")
-    fields: tuple[str, ...] = Field(description="regular expressions of what footers are made of")
+    anywhere: tuple[str, ...] = Field(description="regular expressions of whole lines that are cut wherever they stand")
+    frame: tuple[str, ...] = Field(description="the same, cut where pages begin and end; not list items, headings, table rows, quotations")
+    beside: tuple[str, ...] = Field(description="the same, cut only beside other lines of a frame")
+    min_fields: int = Field(description="this many different fields, one of them a registry field, make a line of a frame")
+    registry_fields: tuple[str, ...] = Field(description="regular expressions of what only registered firms and newspapers print")
+    fields: tuple[str, ...] = Field(description="regular expressions of what else footers are made of")
     sole_fields: tuple[str, ...] = Field(description="regular expressions of fields that make a footer of a short line by themselves")
 
 
@@ -67,22 +77,32 @@ class Notices:
     """The shipped patterns, ready to use."""
 
     hints: PhraseTable
-    whole: re.Pattern[str]
-    calls: re.Pattern[str]
+    anywhere: re.Pattern[str]
+    frame: re.Pattern[str]
+    beside: re.Pattern[str]
     min_fields: int
+    registry: tuple[re.Pattern[str], ...]
     fields: tuple[re.Pattern[str], ...]
     sole: re.Pattern[str]
 
-    def match(self, line: str, is_marked: bool) -> bool:
-        """Whether a line is a notice: copyright, byline with address, footer, or, unless it is marked as an item or heading, a call."""
-        line = line.lower().replace("(c)", "©").strip(EDGES)
-        if _PLAIN_STYLE.search(line):
-            return False
-        if self.whole.fullmatch(line) or (not is_marked and self.calls.fullmatch(line)):
-            return True
-        if len(line) <= SOLE_FIELD_CHARS and self.sole.search(line):
-            return True
-        return sum(field.search(line) is not None for field in self.fields) >= self.min_fields
+    def trait(self, line: str, is_marked: bool) -> int:
+        """NOTICE, EDGE_NOTICE or BESIDE (`lines_kernel`) of a line, 0 if it is none; is_marked: it begins like an item or heading."""
+        from pipeline.refine.lines_kernel import BESIDE, EDGE_NOTICE, NOTICE
+
+        line = line.lower().replace("(c)", "©").strip()
+        bare = line.strip(EDGES)
+        if _PROSE.search(line) or _PROSE.search(bare):
+            return 0
+        if self.anywhere.fullmatch(bare) or (len(bare) <= SOLE_FIELD_CHARS and self.sole.search(bare)):
+            return NOTICE
+        registered = sum(field.search(bare) is not None for field in self.registry)
+        if registered and registered + sum(field.search(bare) is not None for field in self.fields) >= self.min_fields:
+            return NOTICE if registered > 1 else EDGE_NOTICE
+        if is_marked:
+            return 0
+        if self.frame.fullmatch(bare):
+            return EDGE_NOTICE
+        return BESIDE if self.beside.fullmatch(bare) else 0
 
 
 @functools.lru_cache(maxsize=1)
@@ -92,9 +112,11 @@ def shipped_notices() -> Notices:
     patterns = LinePatterns.model_validate(yaml.safe_load(text))
     return Notices(
         phrase_table({0: patterns.hints}),
-        _any_of(patterns.whole),
-        _any_of(patterns.calls),
+        _any_of(patterns.anywhere),
+        _any_of(patterns.frame),
+        _any_of(patterns.beside),
         patterns.min_fields,
+        tuple(map(re.compile, patterns.registry_fields)),
         tuple(map(re.compile, patterns.fields)),
         _any_of(patterns.sole_fields),
     )
@@ -131,7 +153,7 @@ class LineTable:
 
 
 def read_lines(texts: pa.Array | pa.ChunkedArray) -> LineTable:
-    """The lines of a large_string column with the traits that can be seen from the line itself: all but FURNITURE, NOTICE, FREQUENT."""
+    """The lines of a large_string column with the traits that can be seen from the line itself: all but those set later."""
     from pipeline.refine import lines_kernel, phrases_kernel  # compile on first import
 
     data, offsets = text_buffers(texts)
@@ -181,7 +203,7 @@ class Lines:
     host_lines_hash: str = ""
 
     name: ClassVar[str] = "lines"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     writes: ClassVar[frozenset[str]] = frozenset({"text", "text_bytes", "cut_lines", "boilerplate_line_ratio", "boilerplate_byte_ratio"})
 
     @property
@@ -208,17 +230,16 @@ class Lines:
         return decide(table, "drop_reason", pa.array(emptied), ONLY_BOILERPLATE) if emptied.any() else table
 
     def _mark(self, lines: LineTable) -> dict[str, np.ndarray]:
-        """Set the traits FURNITURE and NOTICE; returns the boilerplate_* columns: the share of furniture among lines that aren't blank."""
+        """Set the traits FURNITURE, NOTICE, EDGE_NOTICE and BESIDE; returns the boilerplate_* columns: the share of furniture among lines that aren't blank."""
         from pipeline.refine import lines_kernel, phrases_kernel
 
         marks = np.zeros(len(lines.starts), np.int8)
         phrases_kernel.furniture_lines(lines.data, lines.offsets, *furniture_table().arrays, lines.line_offsets, marks)
         furniture = marks == phrases_kernel.FURNITURE_LINE
         lines.traits[furniture] |= lines_kernel.FURNITURE
-        match = shipped_notices().match
+        trait = shipped_notices().trait
         for line in np.flatnonzero(lines.traits & lines_kernel.HINTED).tolist():
-            if match(lines.text(line, MAX_NOTICE_BYTES), bool(lines.traits[line] & lines_kernel.MARKED)):
-                lines.traits[line] |= lines_kernel.NOTICE
+            lines.traits[line] |= trait(lines.text(line, MAX_NOTICE_BYTES), bool(lines.traits[line] & lines_kernel.MARKED))
         solid = marks != phrases_kernel.BLANK_LINE
         sizes = (lines.ends - lines.starts) * solid
         return {

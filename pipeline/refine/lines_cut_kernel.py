@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numba import types
 
-from pipeline.refine.lines_kernel import BLANK, CODE, COLON, FREQUENT, FURNITURE, HEADING, MARKED, NOTICE, SOLID
+from pipeline.refine.lines_kernel import BESIDE, BLANK, CODE, COLON, EDGE_NOTICE, FREQUENT, FURNITURE, HEADING, MARKED, NOTICE, SOLID
 
 KEPT, CUT_FURNITURE, CUT_NOTICE, CUT_HOST = range(4)
 """What `choose_cuts` says of a line."""
@@ -39,7 +39,7 @@ def _may_go(trait: int, frequent: bool) -> bool:
         return False
     if trait & NOTICE or (frequent and trait & FREQUENT):
         return True
-    return trait & FURNITURE != 0 and trait & HEADING == 0
+    return trait & (FURNITURE | EDGE_NOTICE | BESIDE) != 0 and trait & HEADING == 0
 
 
 @numba.njit(types.boolean(types.int64), cache=True, nogil=True, inline="always")
@@ -54,7 +54,7 @@ def _mark_run(traits: np.ndarray, start: int, stop: int, frequent: bool, reasons
     current = KEPT
     for line in range(start, stop):
         trait = traits[line]
-        if trait & NOTICE:
+        if trait & NOTICE or (trait & (EDGE_NOTICE | BESIDE) and trait & HEADING == 0):
             current = CUT_NOTICE
         elif trait & FURNITURE and trait & HEADING == 0:
             current = CUT_FURNITURE
@@ -69,12 +69,12 @@ def _mark_run(traits: np.ndarray, start: int, stop: int, frequent: bool, reasons
 
 @numba.njit(types.boolean(_TRAITS, types.int64, types.int64, types.boolean, types.int64), cache=True, nogil=True)
 def _is_run(traits: np.ndarray, start: int, stop: int, frequent: bool, members: int) -> bool:
-    """Whether lines start to stop - 1 hold a notice, a line frequent on the host, or at least `members` lines that say anything."""
+    """Whether lines start to stop - 1 hold a notice, a line frequent on the host, or `members` lines of weak furniture."""
     found = 0
     for line in range(start, stop):
-        if traits[line] & NOTICE or (frequent and traits[line] & FREQUENT):
+        if traits[line] & (NOTICE | EDGE_NOTICE) or (frequent and traits[line] & FREQUENT):
             return True
-        found += not _is_neutral(traits[line])
+        found += traits[line] & FURNITURE != 0
     return found >= members
 
 
@@ -111,7 +111,8 @@ def _tail_start(traits: np.ndarray, begin: int, end: int, frequent: bool) -> int
 
 @numba.njit(types.void(_TRAITS, types.int64, types.int64, types.boolean, types.uint8[::1]), cache=True, nogil=True)
 def _cut_inside(traits: np.ndarray, begin: int, end: int, frequent: bool, reasons: np.ndarray) -> None:
-    """Mark the runs of INSIDE_RUN lines that may go and aren't lists, tables or headings, unless a colon leads them."""
+    """Mark the runs of INSIDE_RUN lines that may go and aren't lists, tables or headings, unless a colon leads them, and what is beside
+    a notice."""
     line = begin
     led_by_colon = False
     while line < end:
@@ -122,12 +123,14 @@ def _cut_inside(traits: np.ndarray, begin: int, end: int, frequent: bool, reason
             line += 1
             continue
         stop, last, members = line, line, 0
+        with_notice = False
         while stop < end and (_is_neutral(traits[stop]) or (_may_go(traits[stop], frequent) and traits[stop] & (MARKED | HEADING) == 0)):
             if not _is_neutral(traits[stop]):
-                members += 1
+                members += traits[stop] & BESIDE == 0 or traits[stop] & FURNITURE != 0
+                with_notice |= traits[stop] & NOTICE != 0
                 last = stop
             stop += 1
-        if members >= INSIDE_RUN and not led_by_colon:
+        if (members >= INSIDE_RUN or with_notice) and not led_by_colon:
             _mark_run(traits, line, last + 1, frequent, reasons)
         led_by_colon = traits[last] & COLON != 0
         line = stop
@@ -159,8 +162,8 @@ def choose_cuts(
 ) -> None:
     """Fill `reasons`, one per line, and `emptied`, one per document: every line that says anything would go, so none does.
 
-    Notices go wherever they stand. Weak furniture and lines frequent on the host go in runs that touch the document's start or end, and
-    in runs of INSIDE_RUN inside, where lists, headings and tables stay. Blank lines inside a run go with it. Lines frequent on the host
+    Notices go wherever they stand. EDGE_NOTICE, weak furniture and lines frequent on the host go in runs that touch the document's start or end, and
+    in runs of INSIDE_RUN inside, where lists, headings and tables stay. BESIDE goes with such lines. Blank lines inside a run go with it. Lines frequent on the host
     all stay where they are more than half of the document's bytes: that is a near copy of other pages, which dedup judges.
     """
     for document in range(line_offsets.size - 1):
@@ -168,7 +171,7 @@ def choose_cuts(
         interesting = False
         frequent = False
         for line in range(begin, end):
-            interesting |= traits[line] & (FURNITURE | NOTICE | FREQUENT) != 0
+            interesting |= traits[line] & (FURNITURE | NOTICE | EDGE_NOTICE | FREQUENT) != 0
             frequent |= traits[line] & FREQUENT != 0
             reasons[line] = KEPT
         emptied[document] = False

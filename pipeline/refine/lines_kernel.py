@@ -15,11 +15,14 @@ from numba import types
 from pipeline.kernels import mix
 from pipeline.refine.phrases_kernel import bucket
 
-BLANK, SOLID, CODE, MARKED, HEADING, COLON, MARKUP, HINTED, FURNITURE, NOTICE, FREQUENT = (1 << place for place in range(11))
+BLANK, SOLID, CODE, MARKED, HEADING, COLON, MARKUP, HINTED, FURNITURE, NOTICE, FREQUENT, EDGE_NOTICE, BESIDE = (
+    1 << place for place in range(13)
+)
 """Traits of a line. BLANK: nothing but blanks. SOLID: has a letter or digit. CODE: in a code fence or indented by a tab or four spaces.
 MARKED: begins like a heading, list item, table row or quotation. HEADING: begins like a Markdown heading or is underlined. COLON: ends
-in a colon, so what follows belongs to it. MARKUP: begins like a tag. HINTED: short, and holds a phrase that notices have. The last three
-are set from outside."""
+in a colon or in 같다 or 같습니다 (as follows), so what follows belongs to it. MARKUP: begins like a tag. HINTED: short, and holds a phrase that
+notices have. The rest are set from outside: FURNITURE (docs/lines.md), FREQUENT on the host, and by presets/lines.yaml NOTICE (anywhere),
+EDGE_NOTICE (frame) and BESIDE."""
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _NUMBERS = types.Array(types.int64, 1, "C", readonly=True)
@@ -104,7 +107,7 @@ def _has_hint(
 
 @numba.njit(types.boolean(_BYTES, types.int64, types.int64), cache=True, nogil=True, inline="always")
 def _is_plain_style(data: np.ndarray, first: int, last: int) -> bool:
-    """Whether a line ends in `다.` but not in `니다.`: most lines of Korean prose do, and no notice (`lines.Notices.match`)."""
+    """Whether a line ends in `다.` but not in `니다.`: most lines of Korean prose do, and no notice (`lines.Notices.trait`)."""
     if last - first < 6 or data[last] != 46 or data[last - 1] != 0xA4 or data[last - 2] != 0x8B or data[last - 3] != 0xEB:
         return False
     return not (data[last - 4] == 0x88 and data[last - 5] == 0x8B and data[last - 6] == 0xEB)
@@ -114,6 +117,19 @@ def _is_plain_style(data: np.ndarray, first: int, last: int) -> bool:
 def _is_character(data: np.ndarray, position: int, last: int, one: int, two: int, three: int) -> bool:
     """Whether the character of these three bytes stands at `position`, not beyond `last`."""
     return position + 2 <= last and data[position] == one and data[position + 1] == two and data[position + 2] == three
+
+
+@numba.njit(types.boolean(_BYTES, types.int64, types.int64), cache=True, nogil=True)
+def _says_as_follows(data: np.ndarray, first: int, last: int) -> bool:
+    """Whether a line ends in 같다 or 같습니다, with or without a full stop, as sentences do that lead a list."""
+    stop = last - 1 if data[last] == 46 else last
+    if stop - 5 < first or not _is_character(data, stop - 2, stop, 0xEB, 0x8B, 0xA4):  # 다
+        return False
+    if _is_character(data, stop - 5, stop, 0xEA, 0xB0, 0x99):  # 같
+        return True
+    if stop - 11 < first or not _is_character(data, stop - 5, stop, 0xEB, 0x8B, 0x88):  # 니
+        return False
+    return _is_character(data, stop - 8, stop, 0xEC, 0x8A, 0xB5) and _is_character(data, stop - 11, stop, 0xEA, 0xB0, 0x99)  # 습, 같
 
 
 @numba.njit(types.int64(_BYTES, types.int64, types.int64), cache=True, nogil=True)
@@ -137,8 +153,8 @@ def _shape(data: np.ndarray, first: int, last: int) -> int:
             shape |= MARKED
     elif byte == 60 and first < last and (data[first + 1] == 47 or _IS_WORD[data[first + 1]]):
         shape |= MARKUP
-    if data[last] == 58 or _is_character(data, max(first, last - 2), last, 0xEF, 0xBC, 0x9A):  # : and U+FF1A
-        shape |= COLON
+    if data[last] == 58 or _is_character(data, max(first, last - 2), last, 0xEF, 0xBC, 0x9A) or _says_as_follows(data, first, last):
+        shape |= COLON  # : and U+FF1A
     return shape
 
 
@@ -155,7 +171,7 @@ def describe_lines(
     buckets: np.ndarray,
     traits: np.ndarray,
 ) -> None:
-    """Fill `traits`, one per line, with all but FURNITURE, NOTICE and FREQUENT. Lines over `max_hint_bytes` are not searched for hints.
+    """Fill `traits`, one per line, with all but those set from outside. Lines over `max_hint_bytes` are not searched for hints.
 
     A code fence that is never closed reaches to the end of its document: when in doubt, nothing is cut.
     """

@@ -5,6 +5,8 @@ What is replaced: e-mail and public IP addresses, telephone, Korean resident, ca
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,21 +23,31 @@ COLUMNS = tuple(dict.fromkeys(kind.column for kind in KINDS))
 """The count columns, each once."""
 
 
-def replace(text: str, kind: Kind) -> tuple[str, int]:
-    """`text` with personal data of one kind replaced, and how many were."""
-    pieces: list[str] = []
-    end = 0
-    for match in kind.matches(text):
-        pieces += text[end : match.start()], kind.placeholder
-        end = match.end()
-    return "".join([*pieces, text[end:]]), len(pieces) // 2
+def replace(text: str, kinds: Iterable[Kind] = KINDS) -> tuple[str, dict[str, int]]:
+    """`text` with personal data of these kinds replaced, one kind after the other, and how many by column.
+
+    Kinds that share their places (four look at the same chains of digits) have them found once, until a replacement moves them.
+    """
+    counts: dict[str, int] = {}
+    places: dict[re.Pattern[str], list[tuple[int, int]]] = {}
+    for kind in kinds:
+        if kind.place not in places:
+            places[kind.place] = kind.places(text)
+        pieces: list[str] = []
+        end = 0
+        for match in kind.matches(text, places[kind.place]):
+            pieces += text[end : match.start()], kind.placeholder
+            end = match.end()
+        if pieces:
+            text = "".join([*pieces, text[end:]])
+            counts[kind.column] = counts.get(kind.column, 0) + len(pieces) // 2
+            places.clear()
+    return text, counts
 
 
 def mask(text: str) -> str:
     """`text` with all kinds of personal data replaced, for excerpts and reports; the stage does the same to a whole column."""
-    for kind in KINDS:
-        text, _ = replace(text, kind)
-    return text
+    return replace(text)[0]
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Pii:
     """The stage that replaces personal data in `text` and counts it in the pii_* columns; it drops nothing."""
 
     name: ClassVar[str] = "pii"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     writes: ClassVar[frozenset[str]] = frozenset({"text", "text_bytes", *COLUMNS})
 
@@ -55,11 +67,11 @@ class Pii:
         rows = np.flatnonzero(hinted.to_numpy())
         candidates = texts.filter(hinted)
         values = candidates.to_pylist()
-        hits = {hint: np.flatnonzero(pc.match_substring_regex(candidates, hint).to_numpy()).tolist() for hint in HINTS}
-        for kind in KINDS:
-            for place in hits[kind.hint]:
-                values[place], replaced = replace(values[place], kind)
-                counts[kind.column][rows[place]] += replaced
+        hits = {hint: pc.match_substring_regex(candidates, hint).to_pylist() for hint in HINTS}
+        for place, row in enumerate(rows.tolist()):
+            values[place], replaced = replace(values[place], [kind for kind in KINDS if hits[kind.hint][place]])
+            for column, count in replaced.items():
+                counts[column][row] = count
         if any(count.any() for count in counts.values()):
             texts = pc.replace_with_mask(texts, pa.array(hinted.to_numpy()), pa.array(values, pa.large_string()))
         return with_columns(table, {"text": texts, "text_bytes": pc.fill_null(pc.binary_length(texts), 0), **counts})

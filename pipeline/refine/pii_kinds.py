@@ -17,11 +17,16 @@ from pipeline.refine.pii_labels import ADJACENT_CHARS, CONTEXT_CHARS, FAR_CHARS,
 EMAIL, PHONE, RRN, CARD, IP = "<|email|>", "<|phone|>", "<|rrn|>", "<|card|>", "<|ip|>"
 ACCOUNT, PASSPORT, DRIVER = "<|account|>", "<|passport|>", "<|driver|>"
 
-_DASH = r"\-‐-―−"
-"""Hyphen, U+2010 to U+2015 and the minus sign, for a character class: word processors turn hyphens into these."""
+_DASH = r"\-‐-―−－─ーㅡ"
+"""For a character class: hyphen, U+2010 to U+2015, minus, full-width hyphen, and what Korean writers type in their place: U+2500, U+30FC,
+U+3161 (the vowel eu)."""
 
-_DOMAIN = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,6}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9-])"
-_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}@" + _DOMAIN)
+_DOMAIN = (
+    r"(?:(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,6}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9-])"
+    r"|[0-9A-Za-z-]{0,16}[가-힣][0-9A-Za-z가-힣-]{0,30}\.(?:한국|(?:co\.|or\.)?kr|com|net)(?![A-Za-z0-9-]))"
+)
+"""Of Latin letters, or with Hangul under the few top-level domains that sell such names."""
+_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])(?:[OoDd]['’])?[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}[@＠]" + _DOMAIN)
 _FILE_ENDINGS = frozenset({"png", "jpg", "jpeg", "gif", "webp", "svg", "css", "js", "html", "php", "pdf", "zip"})
 """`logo@2x.png` is an image, not an address."""
 
@@ -29,39 +34,40 @@ _CIPHERS = ("@openssh.com", "@libssh.org")
 """Names of SSH algorithms: chacha20-poly1305@openssh.com."""
 
 _TOP = r"(?:com|net|org|edu|gov|info|biz|kr|io|dev|me|us|uk|de|fr|jp|cn|ca|au|eu)"
-_MAIL_HOST = (
-    r"(?:naver|gmail|kakao|nate|korea|empas|paran|dreamwiz|hotmail|outlook|yahoo|icloud|lycos|hanmail|daum|chol|freechal)"
-    r"\.(?:com|net|co\.kr)"
-)
+_MAIL_HOST = r"(?:naver|gmail|kakao|nate|korea|empas|paran|dreamwiz|hotmail|outlook|yahoo|icloud|lycos|hanmail|daum|chol|freechal)"
+_MAIL_HOST_KOREAN = r"(?:네이버|지메일|쥐메일|한메일|네이트|(?:다음|카카오)(?= ?(?:점|쩜|닷|\.)))"
 _DOT = r"(?:\.| ?[\[({<] ?(?:dot|DOT|점) ?[\])}>] ?)"
+_SPOKEN_DOT = r"(?:" + _DOT + r"| (?:dot|DOT|점|쩜|닷) | ?(?:점|쩜|닷) ?)"
+_AT = r"[\[({<] ?(?:at|At|AT|골뱅이|앳|@) ?[\])}>]"
 _HIDDEN_DOMAIN = (
-    r"(?:(?:[\[({<] ?(?:at|At|AT|골뱅이|앳|@) ?[\])}>]|골뱅이) ?(?:[A-Za-z0-9][A-Za-z0-9-]{0,31}"
-    + _DOT
-    + r"){1,4}"
-    + _TOP
-    + r"| @ ?"
-    + _MAIL_HOST
-    + r"|@ "
-    + _MAIL_HOST
+    r"(?:(?:" + _AT + r"|골뱅이) ?(?:[A-Za-z0-9][A-Za-z0-9-]{0,31}" + _DOT + r"){1,4}" + _TOP
+    + r"|(?:" + _AT + r" ?|(?: at|골뱅이| 앳| @) ?|@ )" + _MAIL_HOST + _SPOKEN_DOT + r"(?:com|net|co\.kr|컴|넷)"
+    + r"|(?:골뱅이|@) ?" + _MAIL_HOST_KOREAN + r"(?:" + _SPOKEN_DOT + r"(?:com|net|컴|넷))?"
     + r")(?![A-Za-z0-9-])"
-)
+)  # fmt: skip
 _HIDDEN_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_][A-Za-z0-9._%+-]{0,39} ?" + _HIDDEN_DOMAIN)
-"""Addresses written for people only. Bracketed or Korean at-signs, or blanks around one before a large mail provider; nothing vaguer."""
+"""Addresses written for people only. Bracketed or Korean at-signs before any domain; words for it before a large mail provider only."""
 
 _RRN = re.compile(
     r"(?<![0-9A-Za-z" + _DASH + r"])([0-9]{2})([0-9]{2})([0-9]{2})( ?[" + _DASH + r"] ?| ?)([0-9])([0-9]{6})"
     r"(?![0-9A-Za-z]|[" + _DASH + r"][0-9])"
 )  # fmt: skip
+_RRN_DOTTED = re.compile(r"(?<![0-9A-Za-z])([0-9]{2})([0-9]{2})([0-9]{2})([./_])([0-9])([0-9]{6})(?![0-9A-Za-z]|[./_][0-9])")
 _CENTURY = (1800, 1900, 1900, 2000, 2000, 1900, 1900, 2000, 2000, 1800)
 """Century of birth by the seventh digit of a resident number, 0 to 9 (5 to 8: foreign residents)."""
 _RRN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)
+_REGISTRIES = 11, 29
+"""The first two digits of a corporate number, which name the court of registration (11 Seoul to 22 Jeju, 28 Gyeonggi)."""
+_LATEST_BIRTH = 2024
+"""Later years are not taken from thirteen digits in a row without a label: 88 as 2088 is the beginning of a Korean barcode."""
 _RANDOM_TAILS = (2020, 10)
 """Year and month from which resident numbers are issued without a check digit."""
 
 _CARD = re.compile(
-    r"(?<![0-9A-Za-z._=/" + _DASH + r"])(?:(?:[0-9]{4}[" + _DASH + r" ]){3}[0-9]{4}(?:[" + _DASH + r" ][0-9]{3})?"
+    r"(?<![0-9A-Za-z._/" + _DASH + r"])(?:(?:[0-9]{4}[" + _DASH + r" ]){3}[0-9]{4}(?:[" + _DASH + r" ][0-9]{3})?"
     r"|3[0-9]{3}[" + _DASH + r" ][0-9]{6}[" + _DASH + r" ][0-9]{4,5}|[0-9]{19}|[0-9]{14,16})(?![0-9A-Za-z]|[." + _DASH + r"][0-9])"
 )
+_CARD_DOTTED = re.compile(r"(?<![0-9A-Za-z._=/" + _DASH + r"])(?:[0-9]{4}\.){3}[0-9]{4}(?![0-9A-Za-z]|[." + _DASH + r"][0-9])")
 _CARD_LENGTHS = (
     (re.compile(r"3[47]"), 15),  # American Express
     (re.compile(r"30[0-5]|3[689]"), 14),  # Diners
@@ -71,43 +77,51 @@ _CARD_LENGTHS = (
 """Issuers and the digits of their numbers; 16: Visa, Mastercard (two ranges), JCB, Discover, UnionPay, Korean domestic cards (94 to 99)."""
 
 _ACCOUNT = re.compile(
-    r"(?<![0-9A-Za-z._=/" + _DASH + r"])(?:[0-9]{2,6}(?:[" + _DASH + r"][0-9]{1,8}){2,4}|[0-9]{3,6} [0-9]{2,6} [0-9]{5,8}|[0-9]{10,16})"
+    r"(?:(?<![0-9A-Za-z._=/" + _DASH + r"])|(?<=[가-힣]/))(?:[0-9]{2,6}(?:[" + _DASH + r"][0-9]{1,8}){2,4}|[0-9]{3,6} [0-9]{2,6} [0-9]{5,8}|[0-9]{10,16})"
     r"(?![0-9A-Za-z]|[." + _DASH + r"][0-9])"
 )
 _NO_ACCOUNT = re.compile(
-    r"(?:19|20)[0-9]{2}-[01]?[0-9]-[0-3]?[0-9](?![0-9])|[0-9]{3}-[0-9]{2}-[0-9]{5}\Z|(?:[0-9]{4}-){3}[0-9]{4}\Z"
+    r"(?:19|20)[0-9]{2}-(?:[01]?[0-9]-[0-3]?[0-9](?![0-9])|(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])-[0-9]{1,3}\Z)|[0-9]{3}-[0-9]{2}-[0-9]{5}\Z|(?:[0-9]{4}-){3}[0-9]{4}\Z"
     r"|0[0-9]{1,3}-[0-9]{3,4}-[0-9]{4}\Z|97[89]-"
 )
-"""Dates, business registration numbers, cards (which are checked as such), telephone numbers and ISBN-13."""
-_THREE_FOURS, _THREE_FOURS_BANK = re.compile(r"[0-9]{4}-[0-9]{4}-[0-9]{4}\Z"), re.compile("토스|뱅크|계좌|통장|account|bank", re.I)
+"""Dates (2024-0312-001 is the day's first paper), business registration numbers, cards (which are checked as such), telephone numbers and ISBN-13."""
+_THREE_FOURS, _THREE_FOURS_BANK = re.compile(r"[0-9]{4}-[0-9]{4}-[0-9]{4}\Z"), re.compile(
+    "토스|뱅크|은행|농협|수협|신협|우체국|새마을|계좌|통장|account|bank", re.I
+)
 """The accounts of one bank, and any three numbers of four digits: 우리 (we) or 하나 (one) before them says nothing."""
 _AMOUNT = re.compile(r"\A\s?(?:[천만억]?\s?원|won|krw|usd|달러|엔|명|건|개)", re.I)
 
-_PASSPORT = re.compile(r"(?<![0-9A-Za-z-])(?:[A-Z][0-9]{8}|[A-Z][0-9]{3}[A-Z][0-9]{4})(?![0-9A-Za-z]|-[0-9A-Za-z])")
+_PASSPORT = re.compile(r"(?<![0-9A-Za-z-])(?:[A-Za-z][ -]?[0-9]{8}|[A-Za-z][0-9]{3}[A-Za-z][0-9]{4})(?![0-9A-Za-z]|-[0-9A-Za-z])")
 """Korean passports: a letter and eight digits, since 2021 a letter in the fifth place."""
+_REGION = "(?:서울|부산|경기|강원|충북|충남|전북|전남|경북|경남|제주|대구|인천|광주|대전|울산)"
 _DRIVER = re.compile(
-    r"(?<![0-9A-Za-z.-])(?:[0-9]{2}[" + _DASH + r" ])?[0-9]{2}[" + _DASH + r" ][0-9]{6}[" + _DASH + r" ][0-9]{2}(?![0-9A-Za-z]|-[0-9])"
+    r"(?:(?<![0-9A-Za-z.-])(?:[0-9]{2}[" + _DASH + r" ])?|(?<![가-힣])" + _REGION + r"[" + _DASH + r" ]?)"
+    r"[0-9]{2}[" + _DASH + r" ][0-9]{6}[" + _DASH + r" ][0-9]{2}(?![0-9A-Za-z]|-[0-9])"
     r"|(?<![0-9A-Za-z.-])[12][0-9]{11}(?![0-9A-Za-z]|-[0-9])"
 )
-"""Region (11 to 28), year, serial and check digits; older ones name the region in letters before it."""
+"""Region (11 to 28, in older ones its name), year, serial and check digits."""
 
 _PASSPORT_WORD, _DRIVER_WORD = re.compile("여권|[Pp]assport|PASSPORT"), re.compile("면허|[Ll]icen|LICEN")
 
 _AREA = r"(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|50[2-8])"
 _BETWEEN = r"(?: ?[" + _DASH + r".·)] ?| )"
+_BETWEEN_MOBILE = r"(?: ?[" + _DASH + r".·)_] ?| )"
 _PHONE = re.compile(
     r"(?<![0-9])(?<![0-9][./_=+" + _DASH + r"])(?:"
     r"(?:\+|00)?82[" + _DASH + r". )(]{0,3}(?:\(0\)|0)?(?:1[016-9]|" + _AREA + r")[" + _DASH + r". )]{0,2}"
     r"[0-9]{3,4}" + _BETWEEN + r"?[0-9]{4}"
-    r"|(?:\(01[016-9]\)|01[016-9])" + _BETWEEN + r"?[0-9]{3,4}" + _BETWEEN + r"?[0-9]{4}"
+    r"|(?:\(01[016-9]\)|01[016-9])" + _BETWEEN_MOBILE + r"?[0-9]{3,4}" + _BETWEEN_MOBILE + r"?[0-9]{4}"
     r"|\(0" + _AREA + r"\)" + _BETWEEN + r"?[0-9]{3,4}" + _BETWEEN + r"[0-9]{4}"
     r"|0" + _AREA + _BETWEEN + r"[0-9]{3,4}" + _BETWEEN + r"[0-9]{4}"
-    r"|(?P<bare>0" + _AREA + r"[0-9]{7,8}|\+[1-9][0-9]{9,13}|(?:1[-. ])?[2-9][0-9]{2}(?P<mark>[-. ])[2-9][0-9]{2}(?P=mark)[0-9]{4})"
+    r"|\(?0" + _AREA + r"\) ?[0-9]{7,8}"
+    r"|(?P<bare>0" + _AREA + _BETWEEN + r"?[0-9]{7,8}|\+[1-9][0-9]{9,13}|(?:1[-. ])?[2-9][0-9]{2}(?P<mark>[-. ])[2-9][0-9]{2}(?P=mark)[0-9]{4})"
     r"|(?:1[-. ])?\([2-9][0-9]{2}\) ?[2-9][0-9]{2}[-. ][0-9]{4}"
-    r"|\+[1-9][0-9]{0,2}(?:[-. ]\(?[0-9]{1,5}\)?){2,5}"
-    r")(?![0-9A-Za-z_]|[." + _DASH + r"][0-9]|\.[A-Za-z])"
+    r"|\+[1-9][0-9]{0,2}(?: ?\(0\) ?[0-9]{1,5})?(?:[-. ]\(?[0-9]{1,10}\)?){1,5}"
+    r")(?![0-9A-Za-z_]|[." + _DASH + r"][0-9]|[.-][A-Za-z])"
 )  # fmt: skip
 """`bare`: digits in a row and numbers of North America, which need a label."""
+_PHONE_LIKE = re.compile(r"[0-9]{2,4}[" + _DASH + r". )][0-9]{3,4}[" + _DASH + r". ][0-9]{4}")
+_PHONE_AFTER = re.compile(r"\A[^0-9\n]{0,2}(?:번\s?)?(?:으로|로)\s?(?:전화|연락|문의|문자|상담|예약)")
 _SPELT = r"공영일이삼사오육칠팔구"
 _SPELT_START = r"(?:공일공|[oO]1[oO0]|01[oO]|010[ .·)" + _DASH + r"]{0,3}[" + _SPELT + r"])"
 _SPELT_PHONE = re.compile(
@@ -125,7 +139,9 @@ _GLUED = re.compile(
 )
 """What may touch a telephone number: TEL02-, T.02-, 문의.010-; a letter or slash of anything else makes it part of a code or an address."""
 
-_IP = re.compile(r"(?<![0-9A-Za-z._/-])[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9A-Za-z_]|[./-][0-9A-Za-z])")
+_IP = re.compile(
+    r"(?:(?<![0-9A-Za-z._/-])|(?<=://))[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9A-Za-z_]|[.-][0-9A-Za-z]|/[0-9])"
+)
 _VERSION_BEFORE = re.compile(
     r"(?<![A-Za-z])(?:version|ver\.?|v\.|release|build|update|firmware|section|chapter|figure|table|android|ios|macos|kernel|버전|버젼|릴리스|릴리즈"
     r"|업데이트|펌웨어|빌드|안드로이드|커널|그림|표|코드)\s{0,2}:?\s?\Z",
@@ -166,7 +182,7 @@ def _after(match: re.Match[str]) -> str:
 
 
 def _is_email(match: re.Match[str]) -> bool:
-    if match["top"].lower() in _FILE_ENDINGS or match[0].endswith(_CIPHERS):
+    if (match["top"] or "").lower() in _FILE_ENDINGS or match[0].endswith(_CIPHERS):
         return False
     # git@host:path is an address of a repository.
     return not (match[0].startswith("git@") and match.string[match.end() : match.end() + 1] in (":", "/"))
@@ -182,7 +198,8 @@ def _is_rrn(match: re.Match[str]) -> bool:
 
     Corporate registration numbers have the same shape (110111-1234567) and often look like a date: they are told by their label, or
     by satisfying their own check digit where a birth before October 2020 would have to satisfy the resident one (later numbers have
-    random tails). Thirteen digits in a row are also barcodes and timestamps: they need a label. Two numbers in a table may be a date
+    random tails). Thirteen digits in a row are also barcodes and timestamps in milliseconds (which begin with 1 until 2033): they need
+    a label, or the check digit and to be none of these. Two numbers in a table may be a date
     and an amount: they need a label or the check digit.
     """
     year, month, day = _CENTURY[int(match[5])] + int(match[1]), int(match[2]), int(match[3])
@@ -191,7 +208,7 @@ def _is_rrn(match: re.Match[str]) -> bool:
     label, _ = nearest(match.string, match.start())
     if label == "rrn":
         return True
-    if label == "other" or not match[4]:
+    if label == "other" or match[4] in {".", "/", "_"}:
         return False
     digits = _digits(match)
     weighted = sum(weight * digit for weight, digit in zip(_RRN_WEIGHTS, digits, strict=False)) % 11
@@ -199,6 +216,10 @@ def _is_rrn(match: re.Match[str]) -> bool:
     if match[4] == " ":
         return resident
     corporate = (10 - sum(digit * (1 + place % 2) for place, digit in enumerate(digits[:12])) % 10) % 10 == digits[12]
+    corporate = corporate and _REGISTRIES[0] <= int(match[1]) <= _REGISTRIES[1]
+    if not match[4]:
+        barcode = sum(digit * (1 + 2 * (place % 2)) for place, digit in enumerate(digits)) % 10 == 0
+        return resident and not corporate and not barcode and digits[0] != 1 and year <= _LATEST_BIRTH
     return resident or not corporate or (year, month) >= _RANDOM_TAILS
 
 
@@ -211,14 +232,18 @@ def _is_card(match: re.Match[str]) -> bool:
     doubled = [2 * digit - 9 * (digit > 4) for digit in digits[-2::-2]]
     if (sum(digits[-1::-2]) + sum(doubled)) % 10:
         return False
-    return nearest(match.string, match.start())[0] != "other"
+    label, _ = nearest(match.string, match.start())
+    if match.start() and match.string[match.start() - 1] == "=":  # the value of a parameter: most are some other number
+        return label == "card"
+    return label != "other"
 
 
 def _is_account(match: re.Match[str]) -> bool:
     """Ten to sixteen digits (Korean banks use 10 to 14, virtual accounts up to 16) with a bank or transfer named beside them."""
     value = match[0]
     hyphened = re.sub("[" + _DASH + " ]", "-", value)
-    if not 10 <= len(_digits(match)) <= 16 or _NO_ACCOUNT.match(hyphened):
+    digits = hyphened.replace("-", "")
+    if not 10 <= len(digits) <= 16 or _NO_ACCOUNT.match(hyphened) or not digits.strip("0"):
         return False
     if _THREE_FOURS.match(hyphened) and not _THREE_FOURS_BANK.search(_before(match)):
         return False
@@ -270,9 +295,12 @@ def _is_phone(match: re.Match[str]) -> bool:
 
 
 def _says_phone(match: re.Match[str]) -> bool:
-    """Whether the nearest label is one of telephones, with no other number between."""
+    """Whether the nearest label before is one of telephones, with no other number between but telephone numbers; or `로 전화` follows."""
     label, distance = nearest(match.string, match.start())
-    return label == "phone" and not re.search("[0-9]", match.string[match.start() - distance : match.start()])
+    between = _PHONE_LIKE.sub("", match.string[match.start() - distance : match.start()])
+    if label == "phone" and not re.search("[0-9]", between):
+        return True
+    return label != "other" and _PHONE_AFTER.match(_after(match)) is not None
 
 
 def _is_public_ip(match: re.Match[str]) -> bool:
@@ -302,7 +330,7 @@ class Kind:
 
     column: where it is counted. placeholder: what replaces it. hint: RE2 that every text with a real one matches, to leave the others
     alone. place: matches inside every real one, which begins at most `before` characters before and ends at most `after` behind it.
-    pattern and is_real: what it looks like and whether it is.
+    pattern and is_real: what it looks like and whether it is. digits: a place with fewer holds none (0: not counted).
     """
 
     column: str
@@ -313,23 +341,28 @@ class Kind:
     after: int
     pattern: re.Pattern[str]
     is_real: Callable[[re.Match[str]], bool]
+    digits: int = 0
 
-    def matches(self, text: str) -> Iterator[re.Match[str]]:
-        """All real ones in `text`, left to right. Only the surroundings of its places are read closely.
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where `place` matches in `text`: start and end of each."""
+        return [match.span() for match in self.place.finditer(text)]
+
+    def matches(self, text: str, places: list[tuple[int, int]] | None = None) -> Iterator[re.Match[str]]:
+        """All real ones in `text`, left to right. Only the surroundings of its places (found here unless given) are read closely.
 
         Where a candidate isn't real the search goes on at its second character: `12 34` may hide `34 5678`.
         """
-        done = seek = 0
-        while (place := self.place.search(text, seek)) is not None:
-            seek = place.end()
-            start = max(done, place.start() - self.before)
+        done = 0
+        for first, last in self.places(text) if places is None else places:
+            start = max(done, first - self.before)
+            if last <= start or (self.digits and len(_NO_DIGIT.sub("", text[first:last])) < self.digits):
+                continue
             # One that begins behind the place may be cut off at the end of the window; it has a place of its own.
-            while (match := self.pattern.search(text, start, seek + self.after)) is not None and match.start() <= seek:
+            while (match := self.pattern.search(text, start, last + self.after)) is not None and match.start() <= last:
                 start = match.start() + 1
                 if self.is_real(match):
                     yield match
                     start = done = match.end()
-            seek = max(seek, done)
 
 
 _LONGEST = 48
@@ -337,22 +370,28 @@ _LONGEST = 48
 _CHAIN_HINT = r"[0-9](?:[ " + _DASH + r"]{0,3}[0-9]){9}"
 """Ten digits with blanks and hyphens between them."""
 
-_PHONE_CHAIN = r"[0-9](?:[" + _DASH + r". )(·]{0,3}[0-9]){8,40}"
+_PHONE_CHAIN = r"[0-9](?:[" + _DASH + r"._ )(·]{0,3}[0-9]){8,40}"
 _PHONE_HINT = (
     r"(?:^|[^0-9])(?:0(?:[1-7]|0 ?82)|82|\+[1-9]|1?[ .(" + _DASH + r"]{0,2}[2-9][0-9]{2}[ .)" + _DASH + r"]{1,2}[2-9])"
-    r"(?:[" + _DASH + r". )(·]{0,3}[0-9]){6}"
+    r"(?:[" + _DASH + r"._ )(·]{0,3}[0-9]){6}"
 )
-_HIDDEN_AT = r"[\[({<] ?(?:at|At|AT|골뱅이|앳|@) ?[\])}>]|골뱅이| @ ?[a-z]|@ [a-z]"
+_HIDDEN_HINT = (
+    _AT + r" ?[0-9A-Za-z]|골뱅이 ?[0-9A-Za-z]|(?: at | ?앳 ?| ?@ |@)" + _MAIL_HOST + r"[. \[({<점쩜닷]|(?:골뱅이|@) ?(?:네이|지메|쥐메|한메|다음|카카)"
+)
+_DOTTED = r"[0-9]{4}[./_][0-9]{4}"
 _IPV4_PART, _IPV6_PART = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]", r"[23][0-9A-Fa-f]{3}::?[0-9A-Fa-f]{1,4}:"
-_PASSPORT_SHAPE = r"[A-Z][0-9]{3}[A-Z0-9][0-9]{4}"
+_PASSPORT_SHAPE = r"[A-Za-z](?:[ -]?[0-9]{8}|[0-9]{3}[A-Za-z][0-9]{4})"
+_NO_DIGIT = re.compile("[^0-9]")
 _CHAIN = re.compile(_CHAIN_HINT.removesuffix("{9}") + "{9,63}")
 
 KINDS = (
-    Kind("pii_email", EMAIL, r"@[A-Za-z0-9]", re.compile("@" + _DOMAIN), 65, 1, _EMAIL, _is_email),
-    Kind("pii_email", EMAIL, _HIDDEN_AT, re.compile(_HIDDEN_DOMAIN), 41, 1, _HIDDEN_EMAIL, _always),
-    Kind("pii_rrn", RRN, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _RRN, _is_rrn),
-    Kind("pii_card", CARD, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _CARD, _is_card),
-    Kind("pii_driver", DRIVER, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _DRIVER, _is_driver),
+    Kind("pii_email", EMAIL, r"[@＠][A-Za-z0-9가-힣]", re.compile("[@＠]" + _DOMAIN), 67, 1, _EMAIL, _is_email),
+    Kind("pii_email", EMAIL, _HIDDEN_HINT, re.compile(_HIDDEN_DOMAIN), 41, 1, _HIDDEN_EMAIL, _always),
+    Kind("pii_rrn", RRN, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _RRN, _is_rrn, 13),
+    Kind("pii_card", CARD, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _CARD, _is_card, 14),
+    Kind("pii_rrn", RRN, _DOTTED, re.compile(_DOTTED), 2, _LONGEST, _RRN_DOTTED, _is_rrn),
+    Kind("pii_card", CARD, _DOTTED, re.compile(_DOTTED), 0, _LONGEST, _CARD_DOTTED, _is_card),
+    Kind("pii_driver", DRIVER, _CHAIN_HINT, _CHAIN, 3, _LONGEST, _DRIVER, _is_driver),
     Kind("pii_account", ACCOUNT, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _ACCOUNT, _is_account),
     Kind("pii_phone", PHONE, _PHONE_HINT, re.compile(_PHONE_CHAIN), 2, _LONGEST, _PHONE, _is_phone),
     Kind("pii_phone", PHONE, _SPELT_START, re.compile(_SPELT_START), 0, _LONGEST, _SPELT_PHONE, _always),

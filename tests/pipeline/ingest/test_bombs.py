@@ -118,8 +118,8 @@ def test_headers_by_the_ten_thousand_are_read_a_bounded_number_of_times(line: by
 
 
 def test_record_lines_by_the_ten_thousand() -> None:
-    rows = list(read_arc(io.BytesIO(b"http://a 1.1.1.1 20200101000000 text/html 99999999\n" * 5000), SMALL))
-    assert len(rows) == 5000 and all(row.error for row in rows)
+    rows = list(read_arc(io.BytesIO(b"http://a 1.1.1.1 20200101000000 text/html 99999999\n" * 1000), SMALL))
+    assert len(rows) == 1000 and all(row.error for row in rows)
 
 
 def pax(name: str, **fields: str) -> bytes:

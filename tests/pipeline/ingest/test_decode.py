@@ -147,7 +147,7 @@ def test_no_piece_of_cp949_or_latin1_is_taken_for_damaged_utf8() -> None:
             for start in range(len(text)):
                 for stop in range(start + 1, len(text) + 1):
                     raw = text[start:stop].encode(codec)
-                    assert raw.decode("utf-8", "ignore").encode() == raw or _damaged_utf8(raw) is None, raw
+                    assert raw.decode("utf-8", "ignore").encode() == raw or _damaged_utf8(raw, []) is None, raw
 
 
 def test_declared_utf16_without_nul_bytes_is_not_believed() -> None:

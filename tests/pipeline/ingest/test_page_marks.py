@@ -312,3 +312,41 @@ def test_licences_agree_with_trafilaturas_annotations(shared_data: Path) -> None
                     if name
                 )
     assert right >= 0.75 * len(wanted)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<textarea>{}</textarea>",
+        "<iframe srcdoc='{}'></iframe>",
+        "<xmp>{}</xmp>",
+        "<!-- {} --!>",
+        "<template><div>{}</div></template>",
+        "<script>document.write('{}')</script>",
+    ],
+)
+def test_markup_to_copy_and_markup_of_other_pages_is_not_the_pages_own(hidden: str) -> None:
+    inside = f"<link rel=canonical href=/x><meta name=robots content=noindex><a rel=license href={CC}/by/4.0/>공공누리 제1유형</a>"
+    outside = "<p>글</p><meta name=robots content=noarchive>"
+    assert page_marks(hidden.format(inside) + outside, URL) == Marks(robots_directives="noarchive")
+
+
+@pytest.mark.parametrize(
+    "robot", ["GPTBot", "CCBot", "ClaudeBot", "Yeti", "Daumoa", "anthropic-ai", "cohere-ai", "Bytespider", "Google-Extended", "omgili"]
+)
+def test_directives_of_many_robots(robot: str) -> None:
+    assert page_marks(f"<meta name='{robot}' content='noindex'>").robots_directives == "noindex"
+
+
+@pytest.mark.parametrize(
+    ("markup", "kind"),
+    [
+        ("<a href='https://www.kogl.or.kr/info/license.do#04-tab'>이용조건</a>", "4"),
+        ("<img src='/img/new_img_opencode2.jpg'>", "2"),
+        ("<img src='/img/kogl_type03.png'>", "3"),
+        ("<p>본 저작물은 공공 누리 제 4 유형에 따라 이용할 수 있습니다.</p>", "4"),
+        ("<img src=a.png alt='OPEN 공공누리 공공저작물 자유이용허락 출처표시, 상업용금지 아님'>", "1"),
+    ],
+)
+def test_kogl_as_public_sites_write_it(markup: str, kind: str) -> None:
+    assert license_of(markup) == f"KOGL-{kind}"

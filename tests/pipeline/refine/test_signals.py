@@ -250,6 +250,20 @@ def test_josa_ratio_parts_prose_from_keywords() -> None:
     assert high > 0.5 > 0.2 > low
 
 
+def test_estimated_alpha_ratio_counts_a_mark_as_a_morpheme_and_letters_and_digits_by_the_dozen() -> None:
+    hangul, latin, digits, marks = "가나다라마바" * 2, "abc" * 12, "7" * 47, "*" * 10  # 10 morphemes each
+    ratios = measure(as_column(hangul, f"{hangul} {marks}", f"{hangul}{digits}", f"{hangul}\n{latin} {marks}{digits}", marks, " ", None))
+    assert ratios["estimated_alpha_ratio"].tolist() == pytest.approx([1, 1 / 2, 1 / 2, 1 / 2, 0, 0, 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+def test_a_mark_lowers_the_estimated_alpha_ratio_and_a_syllable_raises_it(text: str) -> None:
+    alone, marked, lettered = measure(as_column(text, text + "*", text + "가"))["estimated_alpha_ratio"]
+    assert marked < alone or alone == 0
+    assert lettered > alone or alone == 1
+
+
 def test_letter_spaced_and_unspaced_korean() -> None:
     measured = measure(as_column("안 녕 하 세 요 여 러 분", "띄어쓰기를하지않고이어서쓴글입니다", "우리는 내일 2시 만난다"))
     assert measured["single_syllable_ratio"].tolist() == [1, 0, 0]

@@ -48,6 +48,16 @@ def share(part: int, whole: int) -> float:
     return part / max(whole, 1)
 
 
+def estimated_alpha_ratio(visible: str) -> float:
+    """Morphemes with a letter over all morphemes, as many as `signals.py` reckons in the non-blank characters."""
+    hangul = sum(map(is_hangul, visible))
+    digits = sum(map(is_digit, visible))
+    letters = sum(map(is_letter, visible))
+    with_letter = hangul / 1.2 + (letters - hangul) / 3.6
+    without_letter = (len(visible) - letters - digits) + digits / 4.7
+    return with_letter / (with_letter + without_letter) if visible else 0.0
+
+
 def top_gram_chars(words: list[str], n: int) -> int:
     grams = Counter(" ".join(words[first : first + n]) for first in range(len(words) - n + 1))
     repeated = [(count, len(gram)) for gram, count in grams.items() if count > 1]
@@ -240,6 +250,7 @@ def measure(text: str, lists: PhraseLists) -> dict[str, float]:
         "mean_word_length": share(len(visible), len(words)),
         "max_word_length": max(map(len, words), default=0),
         "alpha_word_ratio": share(sum(any(map(is_letter, word)) for word in words), len(words)),
+        "estimated_alpha_ratio": estimated_alpha_ratio(visible),
         "symbol_word_ratio": share(symbols, len(words)),
         "bullet_line_ratio": share(sum(line.startswith(("-", "•")) for line in trimmed), len(lines)),
         "ellipsis_line_ratio": share(sum(line.endswith(("...", "…")) for line in trimmed), len(lines)),
