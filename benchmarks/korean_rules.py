@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.classify.metrics import area_under_curve
 from pipeline.refine.language import Language
 from pipeline.refine.lines import Lines
 from pipeline.refine.morphemes import COLUMNS, STOP_MORPHEMES, Morphemes, kiwi_version
@@ -47,6 +48,9 @@ PROSE_SHARES = (0.0, 0.2, 0.4, 0.7)
 
 SOFTWARE = ("blog_johngrib", "docs_ms_cpp_ko", "docs_react_ko")
 """Sources of pages about software, half of which are in `mixed`: the noise made from them tells what wider limits for code cost."""
+
+ALPHA_LIMIT = 0.791
+"""FineWeb2's limit on words without a letter (configs/kor_Hang.yml), which `estimated_alpha_ratio` was made for."""
 
 WHOLE_DOCUMENTS = 2000
 """Whole documents of each source, evenly sampled, on which presets that need no Kiwi are tried."""
@@ -186,7 +190,7 @@ def datatrove_verdicts(texts: Sequence[str]) -> list[str]:
             min_avg_word_length=1,
             max_avg_word_length=6,
             stop_words=sorted(STOP_MORPHEMES),
-            max_non_alpha_words_ratio=0.791,
+            max_non_alpha_words_ratio=ALPHA_LIMIT,
             min_stop_words=2,
         ),
     )
@@ -246,6 +250,7 @@ def print_kappas(verdicts: dict[str, list[str]], sources: list[str], held_out: n
         "held-out half": held_out,
         "held out, real text": held_out & ~noise,
         "held out, noise": held_out & noise,
+        "both halves": np.ones(len(sources), bool),
     }
     print(f"\n### Cohen's kappa\n\n| pair | {' | '.join(rows)} |\n|---{'|---' * len(rows)}|")
     names = list(verdicts)
@@ -329,6 +334,10 @@ def main() -> None:
     print(f"{len(texts)} documents, {sum(map(len, texts)):,} characters")
 
     print_kappas(verdicts, sources, held_out)
+    counted = table.filter(pa.array(held_out)).filter(pc.field("alpha_morpheme_ratio").is_valid())
+    estimate, exact = (counted.column(name).to_numpy() for name in ("estimated_alpha_ratio", "alpha_morpheme_ratio"))
+    area = area_under_curve(estimate, exact >= ALPHA_LIMIT)
+    print(f"\nestimated_alpha_ratio for alpha_morpheme_ratio >= {ALPHA_LIMIT}, held-out half: AUC {area:.3f}")
     for one, other, title, rows in (
         ("fineweb2-ko", "datatrove", "with kor_Hang, all documents", every),
         ("fineweb2-ko-eojeol", "fineweb2-ko", "tuned half", ~held_out),

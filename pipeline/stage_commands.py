@@ -79,7 +79,7 @@ def refine(
     inputs: opt.InputPaths,
     output: opt.Out,
     preset: Annotated[
-        list[str] | None, typer.Option(help="Rule preset, repeatable: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko, fineweb2-ko-eojeol.")
+        list[str] | None, typer.Option(help="Rule preset, repeatable: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko (-eojeol).")
     ] = None,
     rules_only: Annotated[
         bool, typer.Option("--rules-only", help="Decide again by the signals stored in refine's kept/ and dropped/; reads no text.")

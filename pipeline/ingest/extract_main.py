@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import orjson
 
+from pipeline.ingest.old_markup import modernise
 from pipeline.ingest.page_marks import page_marks
 
 _LENGTH = struct.Struct("<I")
@@ -108,6 +109,7 @@ def _trafilatura(fast: bool, include_tables: bool, favor: str) -> _Extractor:
         if tree is None:
             return None, None
         date = find_date(tree, extensive_search=False, original_date=True, max_date=_MAX_DATE) if find else None
+        modernise(tree)
         text = text_of(tree, fast)
         if not fast and _teaser_share(text) > _MAX_TEASER_SHARE:
             own = text_of(tree, fast=True)

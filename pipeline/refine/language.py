@@ -146,7 +146,7 @@ class Language:
     model_hash: str = ""
 
     name: ClassVar[str] = "language"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     writes: ClassVar[frozenset[str]] = frozenset({"lang", "lang_score", "paragraph_langs"})
 

@@ -64,8 +64,9 @@ class LinePatterns(Settings):
 
     hints: tuple[str, ...] = Field(description="lower-case phrases, one of which every notice holds")
     anywhere: tuple[str, ...] = Field(description="regular expressions of whole lines that are cut wherever they stand")
-    frame: tuple[str, ...] = Field(description="the same, cut where pages begin and end; not list items, headings, table rows, quotations")
-    beside: tuple[str, ...] = Field(description="the same, cut only beside other lines of a frame")
+    calls: tuple[str, ...] = Field(description="the same, but not for lines that begin like a list item, heading, table row or quotation")
+    frame: tuple[str, ...] = Field(description="like calls, cut where pages begin and end")
+    beside: tuple[str, ...] = Field(description="like frame, cut only beside other lines of a frame")
     min_fields: int = Field(description="this many different fields, one of them a registry field, make a line of a frame")
     registry_fields: tuple[str, ...] = Field(description="regular expressions of what only registered firms and newspapers print")
     fields: tuple[str, ...] = Field(description="regular expressions of what else footers are made of")
@@ -78,6 +79,7 @@ class Notices:
 
     hints: PhraseTable
     anywhere: re.Pattern[str]
+    calls: re.Pattern[str]
     frame: re.Pattern[str]
     beside: re.Pattern[str]
     min_fields: int
@@ -100,6 +102,8 @@ class Notices:
             return NOTICE if registered > 1 else EDGE_NOTICE
         if is_marked:
             return 0
+        if self.calls.fullmatch(bare):
+            return NOTICE
         if self.frame.fullmatch(bare):
             return EDGE_NOTICE
         return BESIDE if self.beside.fullmatch(bare) else 0
@@ -113,6 +117,7 @@ def shipped_notices() -> Notices:
     return Notices(
         phrase_table({0: patterns.hints}),
         _any_of(patterns.anywhere),
+        _any_of(patterns.calls),
         _any_of(patterns.frame),
         _any_of(patterns.beside),
         patterns.min_fields,
@@ -230,7 +235,7 @@ class Lines:
         return decide(table, "drop_reason", pa.array(emptied), ONLY_BOILERPLATE) if emptied.any() else table
 
     def _mark(self, lines: LineTable) -> dict[str, np.ndarray]:
-        """Set the traits FURNITURE, NOTICE, EDGE_NOTICE and BESIDE; returns the boilerplate_* columns: the share of furniture among lines that aren't blank."""
+        """Set FURNITURE, NOTICE, EDGE_NOTICE and BESIDE; returns the boilerplate_* columns: the share of furniture in what isn't blank."""
         from pipeline.refine import lines_kernel, phrases_kernel
 
         marks = np.zeros(len(lines.starts), np.int8)

@@ -162,9 +162,10 @@ def choose_cuts(
 ) -> None:
     """Fill `reasons`, one per line, and `emptied`, one per document: every line that says anything would go, so none does.
 
-    Notices go wherever they stand. EDGE_NOTICE, weak furniture and lines frequent on the host go in runs that touch the document's start or end, and
-    in runs of INSIDE_RUN inside, where lists, headings and tables stay. BESIDE goes with such lines. Blank lines inside a run go with it. Lines frequent on the host
-    all stay where they are more than half of the document's bytes: that is a near copy of other pages, which dedup judges.
+    Notices go wherever they stand. EDGE_NOTICE, weak furniture and lines frequent on the host go in runs that touch the document's start or
+    end, and in runs of INSIDE_RUN inside, where lists, headings and tables stay. BESIDE goes with such lines, and so do blank lines. Lines
+    frequent on the host all stay where they are more than half of the document's bytes: that is a near copy of other pages, which dedup
+    judges.
     """
     for document in range(line_offsets.size - 1):
         begin, end = line_offsets[document], line_offsets[document + 1]

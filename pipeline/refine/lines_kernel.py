@@ -20,8 +20,8 @@ BLANK, SOLID, CODE, MARKED, HEADING, COLON, MARKUP, HINTED, FURNITURE, NOTICE, F
 )
 """Traits of a line. BLANK: nothing but blanks. SOLID: has a letter or digit. CODE: in a code fence or indented by a tab or four spaces.
 MARKED: begins like a heading, list item, table row or quotation. HEADING: begins like a Markdown heading or is underlined. COLON: ends
-in a colon or in 같다 or 같습니다 (as follows), so what follows belongs to it. MARKUP: begins like a tag. HINTED: short, and holds a phrase that
-notices have. The rest are set from outside: FURNITURE (docs/lines.md), FREQUENT on the host, and by presets/lines.yaml NOTICE (anywhere),
+in a colon or in 같다 or 같습니다 (as follows), so what follows belongs to it. MARKUP: begins like a tag. HINTED: short, and holds a phrase
+that notices have. The rest are set from outside: FURNITURE, FREQUENT on the host, and by presets/lines.yaml NOTICE (anywhere, calls),
 EDGE_NOTICE (frame) and BESIDE."""
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)

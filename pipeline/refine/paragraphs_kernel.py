@@ -32,7 +32,11 @@ NO_LETTERS = -1
 EXAMPLES = 3
 """The longest paragraphs of a group are remembered: they show best which language it is in."""
 
-_NONE, _LATIN, _HANGUL, _OTHER = range(4)
+HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAD9))
+"""Hanja. Older Korean prints nouns in them (悠久한 歷史와 傳統에 빛나는): where Hangul is KOREAN_SHARE and no fourth script stands beside it, they
+are Korean words, and the other letters decide. Japanese has kana, Chinese no Hangul."""
+
+_NONE, _LATIN, _HANGUL, _OTHER, _HAN = range(5)
 _ABOVE = np.array(SUPPLEMENTARY_LETTER_RANGES, np.int64)
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
@@ -42,7 +46,7 @@ _OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
 def letter_table() -> np.ndarray:
     """A read-only uint8 array of 65,536 script numbers, one for each code point up to U+FFFF; 0 for what is no letter."""
     table = np.zeros(0x10000, np.uint8)
-    for ranges, script in ((LATIN_RANGES, _LATIN), (HANGUL_RANGES, _HANGUL), (OTHER_LETTER_RANGES, _OTHER)):
+    for ranges, script in ((LATIN_RANGES, _LATIN), (HANGUL_RANGES, _HANGUL), (OTHER_LETTER_RANGES, _OTHER), (HAN_RANGES, _HAN)):
         for first, last in ranges:
             table[first : last + 1] = script
     table.setflags(write=False)
@@ -89,16 +93,18 @@ def sort_paragraphs(
     """Count the letters of each document by script and by the group of the paragraph (line) they stand in.
 
     data, offsets: UTF-8 bytes and documents + 1 positions in them; table: `letter_table()`. Filled, zeroed by the caller:
-    scripts (documents x 3): Hangul letters, Latin letters, all letters. groups (documents x GROUPS): letters in paragraphs of the group.
+    scripts (documents x 3): Hangul letters, Latin letters, all letters (without the hanja of Korean paragraphs, see HAN_RANGES). groups (documents x GROUPS): letters in paragraphs of the group.
     examples (documents x 2 x EXAMPLES x 2): start and end byte of the longest paragraphs, those of LATIN, then those of OTHER.
     """
     for document in range(offsets.size - 1):
         position, end = offsets[document], offsets[document + 1]
         start = position
-        hangul = latin = other = 0
+        hangul = latin = other = han = 0
         while True:
             if position >= end or data[position] == 10:
-                letters = hangul + latin + other
+                letters = hangul + latin + other + han
+                if han and not other and hangul >= KOREAN_SHARE * letters:
+                    letters -= han
                 if letters:
                     group = script_group(hangul, latin, letters)
                     groups[document, group] += letters
@@ -107,7 +113,7 @@ def sort_paragraphs(
                     scripts[document, 2] += letters
                     if group >= LATIN:
                         _keep_if_long(examples[document, group - LATIN], start, position)
-                    hangul = latin = other = 0
+                    hangul = latin = other = han = 0
                 if position >= end:
                     break
                 position += 1
@@ -140,5 +146,6 @@ def sort_paragraphs(
                 hangul += script == _HANGUL
                 latin += script == _LATIN
                 other += script == _OTHER
+                han += script == _HAN
             else:
                 other += _is_supplementary_letter(character)

@@ -18,7 +18,8 @@ from pipeline.refine.pii_kinds import KINDS, Kind
 from pipeline.schema import with_columns
 
 HINTS = tuple(dict.fromkeys(kind.hint for kind in KINDS))
-ANY_HINT = "|".join(HINTS)
+ANY_HINT, RARE_HINT = "|".join(HINTS), "|".join(HINTS[1:])
+"""Of any kind, and of any but plain e-mail addresses, which alone are common."""
 COLUMNS = tuple(dict.fromkeys(kind.column for kind in KINDS))
 """The count columns, each once."""
 
@@ -67,7 +68,11 @@ class Pii:
         rows = np.flatnonzero(hinted.to_numpy())
         candidates = texts.filter(hinted)
         values = candidates.to_pylist()
-        hits = {hint: pc.match_substring_regex(candidates, hint).to_pylist() for hint in HINTS}
+        hits = {HINTS[0]: pc.match_substring_regex(candidates, HINTS[0]).to_numpy()}
+        rare = pc.match_substring_regex(candidates, RARE_HINT)
+        for hint in HINTS[1:]:
+            hits[hint] = rare.to_numpy()
+            hits[hint][hits[hint]] = pc.match_substring_regex(candidates.filter(rare), hint).to_numpy()
         for place, row in enumerate(rows.tolist()):
             values[place], replaced = replace(values[place], [kind for kind in KINDS if hits[kind.hint][place]])
             for column, count in replaced.items():

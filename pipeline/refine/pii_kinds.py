@@ -7,12 +7,12 @@ own class stands before it, so the search is linear.
 from __future__ import annotations
 
 import calendar
-import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.refine.pii_labels import ADJACENT_CHARS, CONTEXT_CHARS, FAR_CHARS, account_follows, nearest
+from pipeline.refine import pii_addresses
+from pipeline.refine.pii_labels import ADJACENT_CHARS, CONTEXT_CHARS, FAR_CHARS, account_follows, after, before, nearest
 
 EMAIL, PHONE, RRN, CARD, IP = "<|email|>", "<|phone|>", "<|rrn|>", "<|card|>", "<|ip|>"
 ACCOUNT, PASSPORT, DRIVER = "<|account|>", "<|passport|>", "<|driver|>"
@@ -20,33 +20,6 @@ ACCOUNT, PASSPORT, DRIVER = "<|account|>", "<|passport|>", "<|driver|>"
 _DASH = r"\-‐-―−－─ーㅡ"
 """For a character class: hyphen, U+2010 to U+2015, minus, full-width hyphen, and what Korean writers type in their place: U+2500, U+30FC,
 U+3161 (the vowel eu)."""
-
-_DOMAIN = (
-    r"(?:(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,6}(?P<top>[A-Za-z]{2,24})(?![A-Za-z0-9-])"
-    r"|[0-9A-Za-z-]{0,16}[가-힣][0-9A-Za-z가-힣-]{0,30}\.(?:한국|(?:co\.|or\.)?kr|com|net)(?![A-Za-z0-9-]))"
-)
-"""Of Latin letters, or with Hangul under the few top-level domains that sell such names."""
-_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])(?:[OoDd]['’])?[A-Za-z0-9_][A-Za-z0-9._%+-]{0,63}[@＠]" + _DOMAIN)
-_FILE_ENDINGS = frozenset({"png", "jpg", "jpeg", "gif", "webp", "svg", "css", "js", "html", "php", "pdf", "zip"})
-"""`logo@2x.png` is an image, not an address."""
-
-_CIPHERS = ("@openssh.com", "@libssh.org")
-"""Names of SSH algorithms: chacha20-poly1305@openssh.com."""
-
-_TOP = r"(?:com|net|org|edu|gov|info|biz|kr|io|dev|me|us|uk|de|fr|jp|cn|ca|au|eu)"
-_MAIL_HOST = r"(?:naver|gmail|kakao|nate|korea|empas|paran|dreamwiz|hotmail|outlook|yahoo|icloud|lycos|hanmail|daum|chol|freechal)"
-_MAIL_HOST_KOREAN = r"(?:네이버|지메일|쥐메일|한메일|네이트|(?:다음|카카오)(?= ?(?:점|쩜|닷|\.)))"
-_DOT = r"(?:\.| ?[\[({<] ?(?:dot|DOT|점) ?[\])}>] ?)"
-_SPOKEN_DOT = r"(?:" + _DOT + r"| (?:dot|DOT|점|쩜|닷) | ?(?:점|쩜|닷) ?)"
-_AT = r"[\[({<] ?(?:at|At|AT|골뱅이|앳|@) ?[\])}>]"
-_HIDDEN_DOMAIN = (
-    r"(?:(?:" + _AT + r"|골뱅이) ?(?:[A-Za-z0-9][A-Za-z0-9-]{0,31}" + _DOT + r"){1,4}" + _TOP
-    + r"|(?:" + _AT + r" ?|(?: at|골뱅이| 앳| @) ?|@ )" + _MAIL_HOST + _SPOKEN_DOT + r"(?:com|net|co\.kr|컴|넷)"
-    + r"|(?:골뱅이|@) ?" + _MAIL_HOST_KOREAN + r"(?:" + _SPOKEN_DOT + r"(?:com|net|컴|넷))?"
-    + r")(?![A-Za-z0-9-])"
-)  # fmt: skip
-_HIDDEN_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_][A-Za-z0-9._%+-]{0,39} ?" + _HIDDEN_DOMAIN)
-"""Addresses written for people only. Bracketed or Korean at-signs before any domain; words for it before a large mail provider only."""
 
 _RRN = re.compile(
     r"(?<![0-9A-Za-z" + _DASH + r"])([0-9]{2})([0-9]{2})([0-9]{2})( ?[" + _DASH + r"] ?| ?)([0-9])([0-9]{6})"
@@ -77,16 +50,22 @@ _CARD_LENGTHS = (
 """Issuers and the digits of their numbers; 16: Visa, Mastercard (two ranges), JCB, Discover, UnionPay, Korean domestic cards (94 to 99)."""
 
 _ACCOUNT = re.compile(
-    r"(?:(?<![0-9A-Za-z._=/" + _DASH + r"])|(?<=[가-힣]/))(?:[0-9]{2,6}(?:[" + _DASH + r"][0-9]{1,8}){2,4}|[0-9]{3,6} [0-9]{2,6} [0-9]{5,8}|[0-9]{10,16})"
+    r"(?:(?<![0-9A-Za-z._=/"
+    + _DASH
+    + r"])|(?<=[가-힣][/-]))(?:[0-9]{2,6}(?:["
+    + _DASH
+    + r"][0-9]{1,8}){2,4}|[0-9]{3,6} [0-9]{2,6} [0-9]{5,8}|[0-9]{10,16})"
     r"(?![0-9A-Za-z]|[." + _DASH + r"][0-9])"
 )
 _NO_ACCOUNT = re.compile(
     r"(?:19|20)[0-9]{2}-(?:[01]?[0-9]-[0-3]?[0-9](?![0-9])|(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])-[0-9]{1,3}\Z)|[0-9]{3}-[0-9]{2}-[0-9]{5}\Z|(?:[0-9]{4}-){3}[0-9]{4}\Z"
     r"|0[0-9]{1,3}-[0-9]{3,4}-[0-9]{4}\Z|97[89]-"
 )
-"""Dates (2024-0312-001 is the day's first paper), business registration numbers, cards (which are checked as such), telephone numbers and ISBN-13."""
-_THREE_FOURS, _THREE_FOURS_BANK = re.compile(r"[0-9]{4}-[0-9]{4}-[0-9]{4}\Z"), re.compile(
-    "토스|뱅크|은행|농협|수협|신협|우체국|새마을|계좌|통장|account|bank", re.I
+"""Dates (2024-0312-001 is a paper of that day), business registration numbers, cards (which are checked as such), telephone numbers
+and ISBN-13."""
+_THREE_FOURS, _THREE_FOURS_BANK = (
+    re.compile(r"[0-9]{4}-[0-9]{4}-[0-9]{4}\Z"),
+    re.compile("토스|뱅크|은행|농협|수협|신협|우체국|새마을|계좌|통장|account|bank", re.I),
 )
 """The accounts of one bank, and any three numbers of four digits: 우리 (we) or 하나 (one) before them says nothing."""
 _AMOUNT = re.compile(r"\A\s?(?:[천만억]?\s?원|won|krw|usd|달러|엔|명|건|개)", re.I)
@@ -114,7 +93,8 @@ _PHONE = re.compile(
     r"|\(0" + _AREA + r"\)" + _BETWEEN + r"?[0-9]{3,4}" + _BETWEEN + r"[0-9]{4}"
     r"|0" + _AREA + _BETWEEN + r"[0-9]{3,4}" + _BETWEEN + r"[0-9]{4}"
     r"|\(?0" + _AREA + r"\) ?[0-9]{7,8}"
-    r"|(?P<bare>0" + _AREA + _BETWEEN + r"?[0-9]{7,8}|\+[1-9][0-9]{9,13}|(?:1[-. ])?[2-9][0-9]{2}(?P<mark>[-. ])[2-9][0-9]{2}(?P=mark)[0-9]{4})"
+    r"|(?P<bare>0" + _AREA + _BETWEEN + r"?[0-9]{7,8}|\+[1-9][0-9]{9,13}"
+    r"|(?:1[-. ])?[2-9][0-9]{2}(?P<mark>[-. ])[2-9][0-9]{2}(?P=mark)[0-9]{4})"
     r"|(?:1[-. ])?\([2-9][0-9]{2}\) ?[2-9][0-9]{2}[-. ][0-9]{4}"
     r"|\+[1-9][0-9]{0,2}(?: ?\(0\) ?[0-9]{1,5})?(?:[-. ]\(?[0-9]{1,10}\)?){1,5}"
     r")(?![0-9A-Za-z_]|[." + _DASH + r"][0-9]|[.-][A-Za-z])"
@@ -134,63 +114,15 @@ _TOLL_FREE = re.compile(r"(?:1[-. ])?\(?8(?:00|33|44|55|66|77|88)")
 _BUSINESS_LINE = re.compile(r"\(?0[0-9]{1,2}[^0-9]{1,3}1[568][0-9]{2}[^0-9]")
 """A nationwide number with an area code before it: 02-1588-1234."""
 _GLUED = re.compile(
-    r"(?:(?<![A-Za-z])(?:tel|fax|h\.?p|mobile|phone|cell|call|contact|whatsapp)[.:/_-]{0,2}|(?<![A-Za-z])[tmfpc][.:/]|[가-힣)☎☏][./-])\Z",
+    r"(?:(?<![A-Za-z])(?:tel|fax|h\.?p|mobile|phone|cell|call|contact|whatsapp)[.:/_-]{0,2}|(?<![A-Za-z])[tmfpc][.:/]|[가-힣)>☎☏][./-])\Z",
     re.I,
 )
-"""What may touch a telephone number: TEL02-, T.02-, 문의.010-; a letter or slash of anything else makes it part of a code or an address."""
-
-_IP = re.compile(
-    r"(?:(?<![0-9A-Za-z._/-])|(?<=://))[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9A-Za-z_]|[.-][0-9A-Za-z]|/[0-9])"
-)
-_VERSION_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:version|ver\.?|v\.|release|build|update|firmware|section|chapter|figure|table|android|ios|macos|kernel|버전|버젼|릴리스|릴리즈"
-    r"|업데이트|펌웨어|빌드|안드로이드|커널|그림|표|코드)\s{0,2}:?\s?\Z",
-    re.I,
-)
-_VERSION_AFTER = re.compile(r"\A\s?(?:버전|버젼|빌드|릴리|version|build|release)", re.I)
-_IP_LABEL = re.compile(r"\bip|아이피|address|host|server|주소|서버|접속|dns", re.I)
-_SMALL_OCTET = 32
-"""Four numbers all below this are a section or version number unless a word before them says otherwise."""
-_NOT_PUBLIC = tuple(
-    (int(network.network_address), int(network.netmask))
-    for network in map(ipaddress.IPv4Network, (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
-        "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-    ))
-)  # fmt: skip
-"""IANA's special-purpose registry, written out so that the answer does not depend on the Python version."""
-
-_IPV6 = re.compile(r"(?<![0-9A-Za-z._:/-])[23][0-9A-Fa-f]{3}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?![0-9A-Za-z_:]|[./-][0-9A-Za-z])")
-"""Global unicast addresses begin with 2 or 3 (2000::/3)."""
-_NOT_PUBLIC_6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+"""What may touch a telephone number: TEL02-, T.02-, 문의.010-, <|email|>/010-; a letter or slash of anything else makes it part of
+a code or an address."""
 
 
 def _digits(match: re.Match[str]) -> list[int]:
     return [int(character) for character in match[0] if "0" <= character <= "9"]
-
-
-def _before(match: re.Match[str]) -> str:
-    return match.string[max(0, match.start() - CONTEXT_CHARS) : match.start()]
-
-
-def _far_before(match: re.Match[str]) -> str:
-    return match.string[max(0, match.start() - FAR_CHARS) : match.start()]
-
-
-def _after(match: re.Match[str]) -> str:
-    return match.string[match.end() : match.end() + CONTEXT_CHARS]
-
-
-def _is_email(match: re.Match[str]) -> bool:
-    if (match["top"] or "").lower() in _FILE_ENDINGS or match[0].endswith(_CIPHERS):
-        return False
-    # git@host:path is an address of a repository.
-    return not (match[0].startswith("git@") and match.string[match.end() : match.end() + 1] in (":", "/"))
-
-
-def _always(match: re.Match[str]) -> bool:
-    """For patterns that match nothing else."""
-    return True
 
 
 def _is_rrn(match: re.Match[str]) -> bool:
@@ -245,11 +177,11 @@ def _is_account(match: re.Match[str]) -> bool:
     digits = hyphened.replace("-", "")
     if not 10 <= len(digits) <= 16 or _NO_ACCOUNT.match(hyphened) or not digits.strip("0"):
         return False
-    if _THREE_FOURS.match(hyphened) and not _THREE_FOURS_BANK.search(_before(match)):
+    if _THREE_FOURS.match(hyphened) and not _THREE_FOURS_BANK.search(before(match)):
         return False
     label, distance = nearest(match.string, match.start())
     if value.isdigit():
-        if _AMOUNT.match(_after(match)):
+        if _AMOUNT.match(after(match)):
             return False
         distance_allowed = CONTEXT_CHARS // 2
     else:
@@ -261,11 +193,11 @@ def _is_account(match: re.Match[str]) -> bool:
 
 def _is_passport(match: re.Match[str]) -> bool:
     # The words alone first: lists of such codes are common, labels among them rare.
-    return _PASSPORT_WORD.search(_far_before(match)) is not None and nearest(match.string, match.start(), FAR_CHARS)[0] == "passport"
+    return _PASSPORT_WORD.search(before(match, FAR_CHARS)) is not None and nearest(match.string, match.start(), FAR_CHARS)[0] == "passport"
 
 
 def _is_driver(match: re.Match[str]) -> bool:
-    return _DRIVER_WORD.search(_far_before(match)) is not None and nearest(match.string, match.start(), FAR_CHARS)[0] == "driver"
+    return _DRIVER_WORD.search(before(match, FAR_CHARS)) is not None and nearest(match.string, match.start(), FAR_CHARS)[0] == "driver"
 
 
 def _is_phone(match: re.Match[str]) -> bool:
@@ -274,8 +206,8 @@ def _is_phone(match: re.Match[str]) -> bool:
     Digits in a row that begin with 82 without a plus are some other number, and so is a row of noughts and ones.
     """
     value = match[0]
-    before = _before(match)
-    if before and re.match(r"[A-Za-z_=/.+-]", before[-1]) and not _GLUED.search(before):
+    text_before = before(match)
+    if text_before and re.match(r"[A-Za-z_=/.+-]", text_before[-1]) and not _GLUED.search(text_before):
         return False
     digits = re.sub("[^0-9]", "", value)
     if (value.startswith("82") and value.isdigit()) or not digits.strip("01") or _TOLL_FREE.match(value):
@@ -300,28 +232,7 @@ def _says_phone(match: re.Match[str]) -> bool:
     between = _PHONE_LIKE.sub("", match.string[match.start() - distance : match.start()])
     if label == "phone" and not re.search("[0-9]", between):
         return True
-    return label != "other" and _PHONE_AFTER.match(_after(match)) is not None
-
-
-def _is_public_ip(match: re.Match[str]) -> bool:
-    octets = match[0].split(".")
-    if octets[3] == "0" or any(int(octet) > 255 or (octet[0] == "0" and octet != "0") for octet in octets):
-        return False  # a last number of 0 is a network or a version
-    before = _before(match)
-    if _VERSION_BEFORE.search(before) or _VERSION_AFTER.match(_after(match)):
-        return False
-    if all(int(octet) < _SMALL_OCTET for octet in octets) and not _IP_LABEL.search(before):
-        return False
-    address = int.from_bytes(map(int, octets), "big")
-    return not any(address & netmask == network for network, netmask in _NOT_PUBLIC)
-
-
-def _is_public_ipv6(match: re.Match[str]) -> bool:
-    try:
-        address = ipaddress.IPv6Address(match[0])
-    except ipaddress.AddressValueError:
-        return False
-    return not any(address in network for network in _NOT_PUBLIC_6)
+    return label != "other" and _PHONE_AFTER.match(after(match)) is not None
 
 
 @dataclass(frozen=True)
@@ -375,18 +286,36 @@ _PHONE_HINT = (
     r"(?:^|[^0-9])(?:0(?:[1-7]|0 ?82)|82|\+[1-9]|1?[ .(" + _DASH + r"]{0,2}[2-9][0-9]{2}[ .)" + _DASH + r"]{1,2}[2-9])"
     r"(?:[" + _DASH + r"._ )(·]{0,3}[0-9]){6}"
 )
-_HIDDEN_HINT = (
-    _AT + r" ?[0-9A-Za-z]|골뱅이 ?[0-9A-Za-z]|(?: at | ?앳 ?| ?@ |@)" + _MAIL_HOST + r"[. \[({<점쩜닷]|(?:골뱅이|@) ?(?:네이|지메|쥐메|한메|다음|카카)"
-)
 _DOTTED = r"[0-9]{4}[./_][0-9]{4}"
-_IPV4_PART, _IPV6_PART = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]", r"[23][0-9A-Fa-f]{3}::?[0-9A-Fa-f]{1,4}:"
 _PASSPORT_SHAPE = r"[A-Za-z](?:[ -]?[0-9]{8}|[0-9]{3}[A-Za-z][0-9]{4})"
+_PASSPORT_HINT = r"(?:^|[^0-9A-Za-z])" + _PASSPORT_SHAPE + r"(?:[^0-9A-Za-z]|$)"
 _NO_DIGIT = re.compile("[^0-9]")
 _CHAIN = re.compile(_CHAIN_HINT.removesuffix("{9}") + "{9,63}")
 
 KINDS = (
-    Kind("pii_email", EMAIL, r"[@＠][A-Za-z0-9가-힣]", re.compile("[@＠]" + _DOMAIN), 67, 1, _EMAIL, _is_email),
-    Kind("pii_email", EMAIL, _HIDDEN_HINT, re.compile(_HIDDEN_DOMAIN), 41, 1, _HIDDEN_EMAIL, _always),
+    Kind(
+        "pii_email", EMAIL, r"@[A-Za-z0-9가-힣]", re.compile("@" + pii_addresses.DOMAIN), 67, 1, pii_addresses.EMAIL, pii_addresses.is_email
+    ),
+    Kind(
+        "pii_email",
+        EMAIL,
+        r"＠[A-Za-z0-9가-힣]",
+        re.compile("＠" + pii_addresses.DOMAIN),
+        67,
+        1,
+        pii_addresses.EMAIL,
+        pii_addresses.is_email,
+    ),
+    Kind(
+        "pii_email",
+        EMAIL,
+        pii_addresses.HIDDEN_HINT,
+        re.compile(pii_addresses.HIDDEN_DOMAIN),
+        41,
+        1,
+        pii_addresses.HIDDEN_EMAIL,
+        pii_addresses.always,
+    ),
     Kind("pii_rrn", RRN, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _RRN, _is_rrn, 13),
     Kind("pii_card", CARD, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _CARD, _is_card, 14),
     Kind("pii_rrn", RRN, _DOTTED, re.compile(_DOTTED), 2, _LONGEST, _RRN_DOTTED, _is_rrn),
@@ -394,9 +323,20 @@ KINDS = (
     Kind("pii_driver", DRIVER, _CHAIN_HINT, _CHAIN, 3, _LONGEST, _DRIVER, _is_driver),
     Kind("pii_account", ACCOUNT, _CHAIN_HINT, _CHAIN, 0, _LONGEST, _ACCOUNT, _is_account),
     Kind("pii_phone", PHONE, _PHONE_HINT, re.compile(_PHONE_CHAIN), 2, _LONGEST, _PHONE, _is_phone),
-    Kind("pii_phone", PHONE, _SPELT_START, re.compile(_SPELT_START), 0, _LONGEST, _SPELT_PHONE, _always),
-    Kind("pii_passport", PASSPORT, _PASSPORT_SHAPE, re.compile(_PASSPORT_SHAPE), 0, 2, _PASSPORT, _is_passport),
-    Kind("pii_ip", IP, _IPV4_PART, re.compile(_IPV4_PART), 2, 4, _IP, _is_public_ip),
-    Kind("pii_ip", IP, _IPV6_PART, re.compile(_IPV6_PART), 0, _LONGEST, _IPV6, _is_public_ipv6),
+    Kind("pii_phone", PHONE, _SPELT_START, re.compile(_SPELT_START), 0, _LONGEST, _SPELT_PHONE, pii_addresses.always),
+    Kind("pii_passport", PASSPORT, _PASSPORT_HINT, re.compile("(?<![0-9A-Za-z])" + _PASSPORT_SHAPE), 0, 2, _PASSPORT, _is_passport),
+    Kind(
+        "pii_ip", IP, pii_addresses.IPV4_PART, re.compile(pii_addresses.IPV4_PART), 2, 4, pii_addresses.IPV4, pii_addresses.is_public_ipv4
+    ),
+    Kind(
+        "pii_ip",
+        IP,
+        pii_addresses.IPV6_PART,
+        re.compile(pii_addresses.IPV6_PART),
+        0,
+        _LONGEST,
+        pii_addresses.IPV6,
+        pii_addresses.is_public_ipv6,
+    ),
 )
 """In the order of replacement: longer numbers before shorter ones, and labelled ones before those known by shape."""

@@ -24,8 +24,10 @@ _BANKS = (
 )
 """Short names of banks are everyday words (우리: we, 하나: one), so they count only directly before the number."""
 
-_FIRST = r"(?:(?<![A-Za-z])[A-Za-z]|[주외국거생여면카전연휴핸폰문상예팩직대안긴수발내제그계입송이통회후은뱅새우신농축산저케토하기씨부경광☎☏📞📱])"
-"""How a known label may begin, at the first letter of an English word or with one of these syllables: looking at one is much faster than trying all labels."""
+_SYLLABLES = "주외국거생여면카전연휴핸폰문상예팩직대안긴수발내제그계입송이통회후은뱅새우신농축산저토케하기씨부경광"
+_FIRST = r"(?:(?<![A-Za-z])[A-Za-z]|[☎☏📞📱" + _SYLLABLES + r"])"
+"""How a known label may begin: at the first letter of an English word or with one of these. Looking at one character is much faster
+than trying all labels."""
 
 _KNOWN = re.compile(
     r"(?=" + _FIRST + r")(?:"
@@ -36,7 +38,9 @@ _KNOWN = re.compile(
     r"|(?P<phone>전화|연락|휴대|핸드폰|(?<!쿠)폰\s?번호|문의|상담|예약|팩스|직통|(?:대표|안심|긴급|수신|발신|내|제|그)\s?번호|[☎☏📞📱]"
     r"|\btel\b|\btel\.|\bfax\b|\bh\.?\s?p\b|\bphone|\bmobile|\bcell\b|\bcall\b|\btext\b|\bcontact|\bdial|\breach\b|\bring\b|\bsms\b|\bhotline|\boffice\b|\bvoicemail|\b(?:front|help)\s?desk|\bdirect\sline"
     r"|\bnumber\sis\b|\b(?:my|our|your|his|her|their)\s(?:\w{1,6}\s)?number|whatsapp|\b[tmf][.:])"
-    r"|(?P<account>계좌|예금주|입금|송금|이체|통장|회비|후원금|\baccount\s?(?:no\b|number|\#|:)|\bacct\b|\ba/c\b|\biban\b|" + _BANKS + r"))",
+    r"|(?P<account>계좌|예금주|입금|송금|이체|통장|회비|후원금|\baccount\s?(?:no\b|number|\#|:)|\bacct\b|\ba/c\b|\biban\b|"
+    + _BANKS
+    + r"))",
     re.I,
 )
 
@@ -69,21 +73,31 @@ def nearest(text: str, end: int, reach: int = CONTEXT_CHARS) -> tuple[str, int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _last_label(before: str) -> tuple[str, int]:
+def _last_label(text: str) -> tuple[str, int]:
     """`nearest` for a text that ends at the number. Lists repeat their labels, and each kind asks for the same ones: hence the cache."""
-    if _WORD.search(before) is None:  # rows of numbers
+    if _WORD.search(text) is None:  # rows of numbers
         return "", 0
     known = other = None
-    for known in _KNOWN.finditer(before):  # noqa: B007 the last one is wanted
+    for known in _KNOWN.finditer(text):  # noqa: B007 the last one is wanted
         pass
-    for other in _OTHER.finditer(before):  # noqa: B007
+    for other in _OTHER.finditer(text):  # noqa: B007
         pass
     if known is not None and (other is None or known.start() >= other.start() or known.end() >= other.end()):
         stop = other.end() if other is not None and other.start() <= known.start() < other.end() else known.end()
-        return str(known.lastgroup), len(before) - max(stop, known.end())
-    return ("other", len(before) - other.end()) if other is not None else ("", 0)
+        return str(known.lastgroup), len(text) - max(stop, known.end())
+    return ("other", len(text) - other.end()) if other is not None else ("", 0)
 
 
 def account_follows(text: str, start: int) -> bool:
     """Whether a bank, an account holder or a transfer is named directly after `text[start]`."""
     return _ACCOUNT_AFTER.match(text[start : start + AFTER_CHARS]) is not None
+
+
+def before(match: re.Match[str], reach: int = CONTEXT_CHARS) -> str:
+    """The `reach` characters before a candidate."""
+    return match.string[max(0, match.start() - reach) : match.start()]
+
+
+def after(match: re.Match[str]) -> str:
+    """The `CONTEXT_CHARS` characters behind a candidate."""
+    return match.string[match.end() : match.end() + CONTEXT_CHARS]

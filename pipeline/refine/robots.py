@@ -10,6 +10,7 @@ import argparse
 import functools
 import re
 import sys
+from codecs import BOM_UTF8
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ of its group and tries all wildcards on every address, so that 500 KiB of agents
 MAX_PARSED = 64 << 20
 """Bytes that parsed files may take in a process, estimated as their text and 100 bytes for each entry."""
 _ENTRY_BYTES = 100
+_CSV_BLOCK_BYTES = 64 << 20
+"""A row of a CSV file must end within the block after the one it begins in; Arrow's block of 1 MiB is too short for some bodies."""
+_AGENT_VERSION = re.compile(r"(user-?agent\s{0,8}:\s{0,8}[a-z_-]{1,256})/.*", re.IGNORECASE)
+"""`User-agent: CCBot/2.0` means CCBot: a product token has letters, `_` and `-` only (RFC 9309 section 2.2.1)."""
 _RULE = re.compile(r"(?:dis)?allow\s{0,8}:", re.IGNORECASE)
 DISALLOW_ALL = "User-agent: *\nDisallow: /\n"
 _ARC = re.compile(r"\.arc(?:\.gz|\.zst)?\Z")
@@ -115,8 +120,9 @@ def _read(path: str, digest: xxhash.xxh3_128) -> pa.Table:
             elif kind.endswith(".csv"):
                 types = pa_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.large_string()), strings_can_be_null=False)
                 options = pa_csv.ParseOptions(newlines_in_values=True)
+                blocks = pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES)
                 with unpacked(file) as stream:
-                    table = pa_csv.read_csv(stream, parse_options=options, convert_options=types)
+                    table = pa_csv.read_csv(stream, blocks, parse_options=options, convert_options=types)
             elif kind.endswith((".jsonl", ".ndjson", ".json")):
                 with unpacked(file) as stream:
                     table = _from_lines(path, stream)
@@ -146,6 +152,7 @@ def _present(names: list[str]) -> list[str]:
 def _from_lines(path: str, stream: IO[bytes]) -> pa.Table:
     columns: dict[str, list[str | None]] = {name: [] for name in COLUMNS}
     for number, line in enumerate(stream, 1):
+        line = line.removeprefix(BOM_UTF8)
         if not line.strip():
             continue
         try:
@@ -154,6 +161,7 @@ def _from_lines(path: str, stream: IO[bytes]) -> pa.Table:
             raise UserError(f"sites.robots: line {number} of '{path}' is not JSON ({error}); correct or remove it") from error
         for name, values in columns.items():
             value = record.get(name) if isinstance(record, dict) else None
+            value = "" if name == "body" and value is None and isinstance(record, dict) and name in record else value
             if not isinstance(value, str):
                 raise UserError(f"sites.robots: line {number} of '{path}' has no text '{name}'; every line needs {', '.join(COLUMNS)}")
             values.append(value)
@@ -174,8 +182,8 @@ def bounded(body: str) -> tuple[str, int]:
     kept: list[str] = []
     agents = entries = wildcards = 0
     in_rules = False
-    for line in body[:MAX_BODY_CHARACTERS].splitlines():
-        text = line.partition("#")[0].strip()
+    for line in body[:MAX_BODY_CHARACTERS].removeprefix("\ufeff").splitlines():
+        text = _AGENT_VERSION.sub(r"\1", line.partition("#")[0].strip())
         if not text:
             continue
         if "agent" in text.lower():

@@ -24,9 +24,9 @@ class KoreanPage:
 
 NEWS = (
     "가나시가 내년부터 시내버스 노선을 전면 개편한다. 2014년 이후 11년 만이다.",
-    "시는 12일 시청에서 설명회를 열고 간선 18개, 지선 42개로 나뉜 새 노선안을 공개했다. 환승 대기 시간이 평균 14분에서 8분으로 줄어들 것으로 시는 내다봤다.",
+    "시는 12일 설명회를 열고 간선 18개, 지선 42개로 나뉜 새 노선안을 공개했다. 갈아타는 시간이 14분에서 8분으로 줄 것으로 시는 내다봤다.",
     "교통정책과 관계자는 “출퇴근 시간에 몰리는 승객을 나누는 것이 핵심”이라며 “주민 의견을 들어 3월까지 확정하겠다”고 말했다.",
-    "그러나 외곽 지역 주민들은 배차 간격이 길어진다며 반발하고 있다. 윗마을에 사는 박모(67)씨는 “병원에 가려면 두 번을 갈아타야 한다”고 하소연했다.",
+    "그러나 외곽 지역 주민들은 배차 간격이 길어진다며 반발하고 있다. 윗마을 박모(67)씨는 “병원에 가려면 두 번을 갈아타야 한다”고 했다.",
     "시의회는 다음 달 임시회에서 관련 예산 320억원을 심의한다.",
 )
 BLOG = (
@@ -115,7 +115,7 @@ NOVEL = (
     "그 겨울이 우리가 그 집에서 보낸 마지막 겨울이 될 줄은 아무도 몰랐다.",
 )
 
-MENU = "".join(f'<li><a href="/m{at}">{name}</a></li>' for at, name in enumerate("정치 경제 사회 문화 국제 스포츠 연예 오피니언".split()))
+MENU = "".join(f'<li><a href="/m{at}">{name}</a></li>' for at, name in enumerate(("정치", "경제", "사회", "문화", "국제", "스포츠")))
 FOOTER = (
     "상호: (주)가나다 | 대표: 홍길동 | 사업자등록번호: 000-00-00000 | 주소: 가나시 다라구 마바로 1<br>"
     "이용약관 | 개인정보처리방침 | 이메일무단수집거부<br>COPYRIGHT (C) GANADA. ALL RIGHTS RESERVED."
@@ -133,11 +133,14 @@ def paragraphs(lines: tuple[str, ...], opening: str = "<p>", closing: str = "</p
 
 def old_frame(title: str, inner: str) -> str:
     """A board of about 2002: everything is a table, and nothing has a name."""
-    menu = "".join(f'<td align=center><a href="list.php?code={at}"><font size=2>{name}</font></a></td>' for at, name in enumerate(
-        ("회사소개", "제품안내", "공지사항", "자유게시판", "질문답변", "자료실", "오시는길")
-    ))
-    left = "".join(f'<tr><td height=20><img src=/img/dot.gif><a href=m{at}.html><font size=2 color=#666666>{name}</font></a></td></tr>'
-                   for at, name in enumerate(("인사말", "연혁", "조직도", "찾아오시는 길", "사이트맵", "관련 사이트")))
+    menu = "".join(
+        f'<td align=center><a href="list.php?code={at}"><font size=2>{name}</font></a></td>'
+        for at, name in enumerate(("회사소개", "제품안내", "공지사항", "자유게시판", "질문답변", "자료실", "오시는길"))
+    )
+    left = "".join(
+        f"<tr><td height=20><img src=/img/dot.gif><a href=m{at}.html><font size=2 color=#666666>{name}</font></a></td></tr>"
+        for at, name in enumerate(("인사말", "연혁", "조직도", "찾아오시는 길", "사이트맵", "관련 사이트"))
+    )
     return f"""<html><head><meta http-equiv="Content-Type" content="text/html; charset=euc-kr"><title>{title}</title>
 <style>td {{font-size:9pt}}</style></head><body bgcolor=#ffffff topmargin=0 leftmargin=0>
 <table width=800 border=0 cellspacing=0 cellpadding=0><tr><td><img src=/img/top.gif width=800 height=80></td></tr>
@@ -151,9 +154,11 @@ def old_post(title: str, body: str, after: str = "") -> str:
     """A post in such a board: title, writer, date, hits, body, and the neighbouring posts."""
     return f"""<table width=620 border=0 cellspacing=1 cellpadding=3 bgcolor=#cccccc>
 <tr bgcolor=#f0f0f0><td width=80><font size=2>제목</font></td><td colspan=3><font size=2><b>{title}</b></font></td></tr>
-<tr bgcolor=#ffffff><td><font size=2>작성자</font></td><td><font size=2>나그네</font></td><td><font size=2>조회수</font></td><td>132</td></tr>
+<tr bgcolor=#ffffff><td><font size=2>작성자</font></td><td><font size=2>나그네</font></td><td><font size=2>조회수</font></td>
+<td>132</td></tr>
 <tr bgcolor=#ffffff><td colspan=4><font size=2>{body}</font></td></tr></table>{after}
-<table width=620><tr><td><a href=list.php><img src=/img/list.gif alt=목록></a> <a href=write.php>글쓰기</a> <a href=re.php>답변</a></td></tr>
+<table width=620><tr><td><a href=list.php><img src=/img/list.gif alt=목록></a>
+<a href=write.php>글쓰기</a> <a href=re.php>답변</a></td></tr>
 <tr><td><font size=2>이전글 : <a href=view.php?no=11>등업 신청합니다</a></font></td></tr>
 <tr><td><font size=2>다음글 : <a href=view.php?no=13>사진 올립니다</a></font></td></tr></table>"""
 
@@ -161,7 +166,8 @@ def old_post(title: str, body: str, after: str = "") -> str:
 def modern(title: str, inner: str, side: str = "") -> str:
     """A page of today: divisions with classes, a menu, a side column, a footer."""
     return f"""<!doctype html><html lang="ko"><head><meta charset="utf-8"><title>{title} | 가나다</title>
-<meta property="og:title" content="{title}"></head><body><header><h1 class="logo"><a href="/">가나다</a></h1><nav><ul>{MENU}</ul></nav></header>
+<meta property="og:title" content="{title}"></head><body><header><h1 class="logo"><a href="/">가나다</a></h1>
+<nav><ul>{MENU}</ul></nav></header>
 <div id="wrap"><div id="container">{inner}</div>{side}</div><footer><address>{FOOTER}</address></footer></body></html>"""
 
 
@@ -193,13 +199,26 @@ PAGES = {
             "섬 여행 다녀왔어요",
             f"""<div class="se-viewer"><div class="se-title-text"><span>섬 여행 다녀왔어요</span></div><div class="blog2_container">
 <span class="nick">바닷가소녀</span> <span class="se_publishDate">2023. 5. 7. 21:14</span> <a>URL 복사</a> <a>이웃추가</a></div>
-<div class="se-main-container">{"".join(
-    f'<div class="se-component se-image"><img src="p{at}.jpg"></div><div class="se-component se-text"><div class="se-section">'
-    f'<p class="se-text-paragraph"><span class="se-fs-">{line}</span></p></div></div>' for at, line in enumerate(BLOG))}</div></div>
+<div class="se-main-container">{
+                "".join(
+                    f'<div class="se-component se-image"><img src="p{at}.jpg"></div><div class="se-text"><div>'
+                    f'<p class="se-text-paragraph"><span class="se-fs-">{line}</span></p></div></div>'
+                    for at, line in enumerate(BLOG)
+                )
+            }</div></div>
 <div class="post_footer"><a>#섬여행</a> <a>#등대</a> <a>#칼국수</a> 공감 15 댓글 3 <a>인쇄</a></div>""",
             "<div class='side'><h4>카테고리</h4><ul><li>전체보기 (120)</li><li>여행 (33)</li><li>맛집 (41)</li></ul></div>",
         ),
         BLOG,
+    ),
+    "news around a picture": KoreanPage(
+        old_frame(
+            "가나신문",
+            f"""<table width=620><tr><td><b>시내버스 노선 11년 만에 개편</b></td></tr><tr><td>{NEWS[0]}<br><br>{NEWS[1]}<br><br>
+<table align=right width=200><tr><td><img src=bus.jpg></td></tr><tr><td><font size=1>▲ 시청 앞 정류장</font></td></tr></table>
+{"<br><br>".join(NEWS[2:])}</td></tr></table>""",
+        ),
+        NEWS,
     ),
     "old board post": KoreanPage(
         old_frame(
@@ -207,10 +226,12 @@ PAGES = {
             old_post(
                 "필름은 어디서 사나요",
                 "<br>".join(BOARD),
-                "<table width=620>" + "".join(
+                "<table width=620>"
+                + "".join(
                     f"<tr><td width=80><font size=2>손님{at}</font></td><td><font size=2>{line}</font></td><td>05/12</td></tr>"
                     for at, line in enumerate(COMMENTS)
-                ) + "</table>",
+                )
+                + "</table>",
             ),
         ),
         BOARD,
@@ -221,13 +242,15 @@ PAGES = {
     "government notice": KoreanPage(
         modern(
             "자원봉사자 모집 공고",
-            f"""<div class="location">홈 &gt; 알림마당 &gt; 공지사항</div><h3>공지사항</h3><table class="view"><caption>공지사항 상세</caption>
+            f"""<div class="location">홈 &gt; 알림마당 &gt; 공지사항</div><h3>공지사항</h3>
+<table class="view"><caption>공지사항 상세</caption>
 <tr><th>제목</th><td colspan="3">자원봉사자 모집 공고</td></tr><tr><th>담당부서</th><td>운영팀</td><th>등록일</th><td>2024-02-01</td></tr>
-<tr><th>첨부파일</th><td colspan="3"><a href="f1">신청서.hwp</a> (32KB) <a>바로보기</a><br><a href="f2">공고문.pdf</a> (120KB) <a>바로보기</a></td></tr>
+<tr><th>첨부파일</th><td colspan="3"><a href="f1">신청서.hwp</a> (32KB) <a>바로보기</a><br>
+<a href="f2">공고문.pdf</a> (120KB) <a>바로보기</a></td></tr>
 <tr><td colspan="4" class="content">{paragraphs(NOTICE)}</td></tr></table>
 <div class="kogl"><img src="img_opentype01.png" alt="공공누리 제1유형"> 본 저작물은 공공누리 제1유형에 따라 이용할 수 있습니다.</div>
 <ul class="prevnext"><li>이전글 <a>청사 휴관 안내</a></li><li>다음글 <a>강좌 접수 안내</a></li></ul>""",
-            "<div class='satisfaction'>이 페이지에서 제공하는 정보에 만족하십니까? <label>매우만족</label> <label>만족</label> <label>보통</label></div>",
+            "<div class='satisfaction'>이 페이지에서 만족하십니까? <label>매우만족</label> <label>만족</label></div>",
         ),
         NOTICE,
     ),
@@ -244,7 +267,7 @@ PAGES = {
     "shop page": KoreanPage(
         modern(
             "참나무 도마",
-            f"""<div class="prd"><h2>참나무 도마</h2><span class="price">39,000원</span><select><option>옵션 선택</option><option>대</option></select>
+            f"""<div class="prd"><h2>참나무 도마</h2><span class="price">39,000원</span><select><option>옵션 선택</option></select>
 <button>장바구니</button><button>바로구매</button><ul><li>배송비 3,000원</li><li>무이자 할부 안내</li></ul></div>
 <ul class="tab"><li>상품설명</li><li>상품평 (21)</li><li>문의 (4)</li></ul><div id="prdDetail">{paragraphs(SHOP)}</div>
 <div class="review"><h4>상품평</h4><ul><li>★★★★★ 좋아요</li><li>★★★★☆ 배송이 빨라요</li></ul></div>""",
@@ -263,9 +286,15 @@ PAGES = {
     "recipe": KoreanPage(
         modern(
             "감자조림",
-            f"""<div class="view2_summary"><h3>감자조림</h3><div class="intro">{RECIPE[0]}</div><span>4인분</span><span>30분 이내</span></div>
-<div class="ready"><b>재료</b> <span>{RECIPE[1]}</span></div><div class="steps">{"".join(
-    f'<div class="view_step_cont"><div class="media-body">{line}</div><img src="s{at}.jpg"></div>' for at, line in enumerate(RECIPE[2:]))}</div>
+            f"""<div class="view2_summary"><h3>감자조림</h3><div class="intro">{
+                RECIPE[0]
+            }</div><span>4인분</span><span>30분 이내</span></div>
+<div class="ready"><b>재료</b> <span>{RECIPE[1]}</span></div><div class="steps">{
+                "".join(
+                    f'<div class="view_step_cont"><div class="media-body">{line}</div><img src="s{at}.jpg"></div>'
+                    for at, line in enumerate(RECIPE[2:])
+                )
+            }</div>
 <div class="btn">스크랩 공유 인쇄</div>""",
         ),
         RECIPE,
@@ -273,24 +302,30 @@ PAGES = {
     "forum of short posts": KoreanPage(
         modern(
             "자전거 타이어 추천",
-            '<h2>자전거 타이어 추천</h2><div class="list">' + "".join(
-                f'<div class="post"><div class="user"><b>회원{at}</b> 2022-07-0{at + 1}</div><div class="memo">{line}</div><a>추천</a> <a>신고</a></div>'
+            '<h2>자전거 타이어 추천</h2><div class="list">'
+            + "".join(
+                f'<div class="post"><div class="user"><b>회원{at}</b> 2022-07-0{at + 1}</div>'
+                f'<div class="memo">{line}</div><a>신고</a></div>'
                 for at, line in enumerate(FORUM)
-            ) + "</div>",
+            )
+            + "</div>",
         ),
         FORUM,
     ),
     "law": KoreanPage(
-        old_frame("자치법규", "<table width=620><tr><td><b>가나시 공동 우물 조례</b></td></tr><tr><td>" + "<br>\n".join(
-            f"&nbsp;{line}" for line in LAW) + "</td></tr></table>"),
+        old_frame(
+            "자치법규",
+            "<table width=620><tr><td><b>가나시 공동 우물 조례</b></td></tr><tr><td>"
+            + "<br>\n".join(f"&nbsp;{line}" for line in LAW)
+            + "</td></tr></table>",
+        ),
         LAW,
     ),
     "preformatted": KoreanPage(
         "<html><head><title>편지</title></head><body><a href=index.html>처음</a> | <a href=list.html>목록</a><hr><pre>\n"
-        + "\n\n".join(LETTER) + f"\n</pre><hr><font size=1>{FOOTER}</font></body></html>",
+        + "\n\n".join(LETTER)
+        + f"\n</pre><hr><font size=1>{FOOTER}</font></body></html>",
         LETTER,
     ),
-    "poem": KoreanPage(
-        old_frame("시 마당", old_post("저녁", "<br>\n".join(POEM[:4]) + "<br><br>\n" + "<br>\n".join(POEM[4:]))), POEM
-    ),
+    "poem": KoreanPage(old_frame("시 마당", old_post("저녁", "<br>\n".join(POEM[:4]) + "<br><br>\n" + "<br>\n".join(POEM[4:]))), POEM),
 }

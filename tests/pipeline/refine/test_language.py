@@ -231,6 +231,8 @@ def slow_paragraphs(text: str) -> tuple[list[int], dict[str, int], dict[str, lis
             for c in line
         ]
         latin, hangul, letters = kinds.count(1), kinds.count(2), len(kinds) - kinds.count(0)
+        if hangul / max(1, letters) >= 0.3 and 3 not in kinds:
+            letters -= kinds.count(4)  # hanja
         group = slow_group(hangul, latin, letters)
         end = start + len(line.encode())
         if letters:
@@ -276,6 +278,21 @@ def test_bytes_that_are_no_utf8_stay_inside_the_document(content: bytes) -> None
         kernel.sort_paragraphs(buffer, offsets, kernel.letter_table(), scripts, groups, examples)
         counts.append((scripts.tolist(), groups.tolist(), examples.tolist()))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("悠久한 歷史와 傳統에 빛나는 우리 大韓國民은 3·1運動으로 建立된 大韓民國臨時政府의 法統을 繼承하고", "ko"),
+        ("安寧하세요 これは挨拶です。東京に行きます。", "ja"),
+        ("委員會는 豫算을 決定할 權限", "zh"),  # under .3 Hangul
+        ("學而時習之不亦說乎", "zh"),
+    ],
+)
+def test_hanja_among_hangul_is_korean(text: str, expected: str) -> None:
+    found = identify(pa.chunked_array([pa.array([text], pa.large_string())]))
+    assert found.language.tolist() == [expected]
+    assert expected != "ko" or found.score.tolist() == [1.0]
 
 
 def shares(text: str | None) -> dict[str, float]:

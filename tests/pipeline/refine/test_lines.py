@@ -28,37 +28,68 @@ NOTICES = [
     "ⓒ 온누리경제",
     "[ⓒ 온누리경제 & onnuri.example, 무단전재 및 재배포 금지]",
     "Copyright ⓒ Onnuri. 무단 복제 및 전재 금지",
-    "이 기사의 저작권은 온누리일보에 있습니다.",
+    "저작권자 온누리일보 무단 전재 바람",
+    "무단전재 및 재배포, AI학습 이용을 금합니다",
     "※ 본 콘텐츠의 무단 전재 및 재배포를 금지합니다.",
+    "본 기사의 무단 전재를 금지합니다.",
     "- Copyrights ⓒ 온누리. All Rights Reserved -",
     "홍길동 기자 gildong@onnuri.example",
     "온누리일보=홍길동 선임기자 gildong@onnuri.example",
+    "[온누리일보 홍길동 기자 gildong@onnuri.example]",
+    "글·사진 홍길동·김철수 기자 (gildong@onnuri.example) 다른기사 보기",
     "gildong@onnuri.example 홍길동 기자",
     "기사제보 및 보도자료 press@onnuri.example",
     "네이버에서 온누리일보 구독하기",
+    "▶ 온누리일보 카카오톡 채널 추가하기",
+    "※ '당신의 제보가 뉴스가 됩니다' [카카오톡] 온누리 검색 [전화] 02-123-1234",
     "사업자등록번호: 123-45-67890",
-    "상호: 온누리상점 | 대표: 홍길동 | 주소: 서울시 종로구 온누리로 1",
     "청소년보호책임자 : 홍길동",
     "통신판매업신고 제2020-서울종로-0001호",
     "등록번호: 서울 아00000 | 등록일자: 2001.01.01 | 발행인: 홍길동 | 편집인: 김철수",
+    "호스팅 제공자: 온누리 | 개인정보관리책임자: 홍길동 | 법인명: 온누리",
     "© 2019 Onnuri Times",
-    "Copyright (c) 2001-2019 Onnuri Inc.",
     "2020 © Onnuri Group",
     "All Rights Reserved.",
-    "This site uses cookies to improve your experience.",
-    "We use cookies on our website to remember you.",
+    "Copyright 2023 Onnuri Press. All rights reserved. This material may not be published, broadcast, rewritten or redistributed.",
     "Sign up for our weekly newsletter",
-    "Follow us on Twitter and Facebook",
     "Advertisement",
     "Story continues below advertisement",
-    "경제신문 자료 재가공 불허",
-    "저작권자 온누리일보 무단 전재 바람",
-    "By continuing to browse you accept our use of cookies",
     "Continue reading below",
-    "제호: 온누리 / 이메일: press@onnuri.example / TEL: 02-123-4567 / FAX: 02-123-4568",
-    "호스팅 제공자: 온누리 | 개인정보관리책임자: 홍길동",
-    "법인명: 온누리 | 주소: 서울 | 저작권자 ⓒ 온누리",
 ]
+
+EDGE_NOTICES = [
+    "이 기사의 저작권은 온누리일보에 있습니다.",
+    "상호: 온누리상점 | 대표: 홍길동 | 주소: 서울시 종로구 온누리로 1 | 사업자등록번호: 000",
+    "회사명: 온누리 / 이메일: press@onnuri.example / TEL: 02-123-4567 / FAX: 02-123-4568 / 법인명: 온누리",
+    "발행일: 2001.01.01 | 주소: 서울 | 저작권자 © 온누리",
+    "개인정보관리책임자 : 홍길동(privacy@onnuri.example)",
+    "당사의 모든 제작물의 저작권은 온누리에 있으며, 무단복제나 도용은 저작권법에 의해 금지되어 있습니다.",
+    "경제신문 자료 재가공 불허",
+    "저희는 재배포를 금합니다.",
+    "Copyright (c) 2001-2019 Onnuri Inc.",
+    "Copyright 2020 Onnuri Authors",
+    "광고 문의 ad@onnuri.example",
+    "입력 2024.01.31 10:30 수정 2024.01.31 11:00",
+    "2024/01/31 10:30 송고",
+    "[온누리신문=홍길동 기자]",
+    "제보는 카카오톡 온누리",
+    "This site uses cookies to improve your experience.",
+    "We use cookies on our website to remember you.",
+    "By continuing to browse you accept our use of cookies",
+    "Follow us on Twitter and Facebook",
+]
+"""Cut where pages begin and end, not inside."""
+
+BESIDE_NOTICES = [
+    "홍길동 기자",
+    "gildong@onnuri.example",
+    "온라인뉴스팀 news@onnuri.example",
+    "홍길동 기자의 다른 기사 보기",
+    "수정 2024.01.31",
+    "[광고]",
+    "법인명 : 온누리",
+]
+"""Cut beside other lines of a frame, never alone."""
 
 
 def table(*texts: str | None) -> pa.Table:
@@ -107,6 +138,77 @@ def test_a_notice_is_cut_wherever_it_stands(line: str) -> None:
 def test_text_about_such_things_and_single_weak_lines_stay(line: str) -> None:
     for text in ("\n".join([BODY[0], line, *BODY[1:]]), "\n".join([line, *BODY]), "\n".join([*BODY, line]), line):
         assert cut(text) == [] and result(text)["text"] == text
+
+
+@pytest.mark.parametrize("line", EDGE_NOTICES)
+def test_a_line_of_frames_is_cut_at_the_ends_only(line: str) -> None:
+    for text in ("\n".join([line, *BODY]), "\n".join([*BODY, "", line])):
+        assert result(text)["text"] == "\n".join(BODY)
+    inside = "\n".join([BODY[0], line, *BODY[1:]])
+    assert result(inside)["text"] == inside
+    beside_a_notice = "\n".join([BODY[0], line, NOTICES[0], *BODY[1:]])
+    assert result(beside_a_notice)["text"] == "\n".join(BODY)
+
+
+@pytest.mark.parametrize("line", BESIDE_NOTICES)
+def test_a_name_time_or_address_goes_only_beside_a_notice_or_buttons(line: str) -> None:
+    for text in ("\n".join([line, *BODY]), "\n".join([*BODY, line]), "\n".join([BODY[0], line, line, line, *BODY[1:]])):
+        assert cut(text) == []
+    for others in ([NOTICES[0]], ["목록", "이전글"], [EDGE_NOTICES[0]]):
+        assert result("\n".join([*BODY, line, *others]))["text"] == "\n".join(BODY)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["저작권 안내", "무단 전재 금지 표시가 없어도 보호됩니다.", "1. 무단 복제 및 배포 금지", "2. 무단 도용 금지", "이상입니다."],
+        [
+            '"저작권자 ⓒ 온누리일보, 무단전재 금지"라는 표시는 필수가 아니다.',
+            "「무단전재 및 재배포 금지」란 무슨 뜻인가요?",
+            "표시일 뿐이다.",
+        ],
+        [
+            "제11조 (저작권의 귀속)",
+            "본 콘텐츠의 저작권은 회사에 귀속됩니다.",
+            "제12조 (무단 전재 및 재배포 금지)",
+            "이용자는 복제할 수 없습니다.",
+        ],
+        [
+            "책방 목록입니다.",
+            "상호: 온누리책방 / 대표: 홍길동 / 주소: 서울 종로구",
+            "상호: 한빛책방 / 대표: 김철수 / 주소: 서울 중구",
+            "이상입니다.",
+        ],
+        ["음악회에 초대합니다.", "많이 와 주세요.", "주소: 서울시 온누리로 1 / 전화: 02-123-4567 / 이메일: concert@onnuri.example"],
+        [
+            "개인정보처리방침",
+            "이름과 주소를 모읍니다.",
+            "개인정보 보호책임자 : 홍길동 (보호팀장)",
+            "전화 : 02-123-4567",
+            "이 방침은 1월 1일부터 시행합니다.",
+        ],
+        ["MIT License", "Copyright (c) 2024 Onnuri", "Permission is hereby granted, free of charge.", "The software is provided as is."],
+        ["파일의 첫 줄입니다.", "// Copyright (c) 2024 Onnuri. All rights reserved.", "# Copyright (c) 2024 Onnuri", "함수가 이어집니다."],
+        [
+            "Copyright 2019 was a good year for reform, lawyers said.",
+            "We use cookies to decorate the tree.",
+            "It is old.",
+            "All rights reserved is a phrase.",
+        ],
+        [
+            "Join us.",
+            "Sign up for our newsletter workshop on Monday; it teaches layout.",
+            "Follow us on this journey through the Alps",
+            "It is free.",
+        ],
+        ["홍길동 기자", "오늘은 소설가를 모셨습니다.", "김철수 작가", "반갑습니다.", "홍길동 기자"],
+        ["지원하는 앱", "공유 방법은 아래와 같습니다.", "페이스북", "카카오톡", "트위터"],
+        ["변경 이력", "수정 2024.01.02", "오타를 고쳤다.", "수정 2024.02.03"],
+        ["용어", "홍보", "광고"],
+    ],
+)
+def test_texts_about_notices_lists_laws_and_code_stay(lines: list[str]) -> None:
+    assert cut("\n".join(lines)) == []
 
 
 def test_frames_and_runs_are_cut_and_leave_one_blank_line() -> None:
@@ -238,6 +340,15 @@ PIECES = [
     "Plain words of English.",
     "© 2020 Onnuri",
     "COPYRIGHT 2020 Onnuri",
+    "홍길동 기자",
+    "# 홍길동 기자",
+    "입력 2024.01.31 10:30",
+    "# Copyright 2020 Onnuri",
+    "무단 복제 금지",
+    "## 무단 복제 금지",
+    "방법은 같다",
+    "다음과 같습니다.",
+    "습니다.",
     "x" * 650 + " ⓒ",
 ]
 
@@ -298,12 +409,20 @@ def test_the_setting_of_the_path_is_not_part_of_the_fingerprint() -> None:
 def shipped_patterns() -> list[str]:
     text = resources.files("pipeline.refine").joinpath("presets/lines.yaml").read_text(encoding="utf-8")
     patterns = LinePatterns.model_validate(yaml.safe_load(text))
-    return [*patterns.whole, *patterns.calls, *patterns.fields, *patterns.sole_fields]
+    return [
+        *patterns.anywhere,
+        *patterns.calls,
+        *patterns.frame,
+        *patterns.beside,
+        *patterns.registry_fields,
+        *patterns.fields,
+        *patterns.sole_fields,
+    ]
 
 
 def test_every_pattern_has_an_example_that_is_cut() -> None:
     """A pattern whose lines have no hint would never be tried; the examples are cut through the kernel above."""
-    lines = [line.lower().replace("(c)", "©").strip(EDGES) for line in NOTICES]
+    lines = [line.lower().replace("(c)", "©").strip(EDGES) for line in [*NOTICES, *EDGE_NOTICES, *BESIDE_NOTICES]]
     assert [pattern for pattern in shipped_patterns() if not any(re.search(pattern, line) for line in lines)] == []
 
 

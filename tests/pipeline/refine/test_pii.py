@@ -25,7 +25,7 @@ from pipeline.documents import DocumentReader
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.readers import read_part
 from pipeline.ingest.stages import stages as ingest_stages
-from pipeline.refine import pii_kinds, pii_labels
+from pipeline.refine import pii_addresses, pii_kinds, pii_labels
 from pipeline.refine.config import RefineConfig
 from pipeline.refine.pii import ANY_HINT, COLUMNS, Pii, mask, replace
 from pipeline.refine.pii_kinds import ACCOUNT, CARD, DRIVER, EMAIL, IP, KINDS, PASSPORT, PHONE, RRN
@@ -80,6 +80,20 @@ def read(name: str) -> list[dict[str, str]]:
         ("접속 211.45.67.89에서", f"접속 {IP}에서"),
         ("server 8.8.4.4:53", f"server {IP}:53"),
         ("IP 주소 1.2.3.4", f"IP 주소 {IP}"),
+        ("http://211.45.67.89/admin, http://10.0.0.1/a", f"http://{IP}/admin, http://10.0.0.1/a"),
+        ("a@b.kr/010-1234-5678, 신한-110-123-456789", f"{EMAIL}/{PHONE}, 신한-{ACCOUNT}"),
+        ("kim＠naver.com, o'neil@law.example, info@한글.한국", f"{EMAIL}, {EMAIL}, {EMAIL}"),
+        ("jane.doe at gmail dot com, haru 골뱅이 네이버 점 컴, haru@네이버", f"{EMAIL}, {EMAIL}, {EMAIL}"),
+        ("010ㅡ1234ㅡ5678, 010_1234_5678, 02)1234567", f"{PHONE}, {PHONE}, {PHONE}"),
+        ("경비실 02 933 4120 으로 전화 주세요, 전화 053-1234567", f"경비실 {PHONE} 으로 전화 주세요, 전화 {PHONE}"),
+        (
+            "reach us at 415-555-0198; call 415-555-0198 or 415-555-0199; +49 30 901820",
+            f"reach us at {PHONE}; call {PHONE} or {PHONE}; {PHONE}",
+        ),
+        ("주민번호 850314.1234567, 명부 9001011234568", f"주민번호 {RRN}, 명부 {RRN}"),
+        ("PAN=4111111111111111, 4111.1111.1111.1111", f"PAN={CARD}, {CARD}"),
+        ("국민/12345604123456/김, 토스 100012345678, 수협은행 2010-1234-5678", f"국민/{ACCOUNT}/김, 토스 {ACCOUNT}, 수협은행 {ACCOUNT}"),
+        ("여권번호 m23456789, 면허번호 부산02-345678-90", f"여권번호 {PASSPORT}, 면허번호 {DRIVER}"),
         ("2001:4860:4860::8888 에서", f"{IP} 에서"),
     ],
 )
@@ -101,6 +115,8 @@ def test_personal_data_is_replaced(text: str, expected: str) -> None:
         "01111111110", "021234567", "3-010-1234-5678-9", "010-XXXX-XXXX", "010-1234-5678.jpg", "/a/010-1234-5678",
         "110-123-456789", "주문번호 110-123-456789 (국민은행)", "국민은행 1588-9999", "계좌 개설일 2023-01-15", "우리 1024-2048-4096",
         "계좌 입금 123,456,789,012원", "M12345678", "11-12-345678-90", "여권 사진 3.5-4.5", "운전면허 2023-11-12",
+        "sign in at gmail.com", "우체국 등기 1234567890123", "수협 2024-0312-001 공고", "계좌번호 000-000-000000", "도면 031-907-2254-R2",
+        "850314.1234567", "9001011234567", "8801043012343", "1712153412345", "meet at naver dot 5", "a@b.한국어",
         "met (at) noon", "골뱅이 무침 naver.com", "Call me in 1851-1951",
     ],
 )  # fmt: skip
@@ -133,6 +149,24 @@ def test_the_nearest_label_counts() -> None:
     assert mask("입금 확인. 주문번호 110-123-456789 / 계좌 110-123-456789") == f"입금 확인. 주문번호 110-123-456789 / 계좌 {ACCOUNT}"
 
 
+LABELS = st.lists(
+    st.sampled_from([
+        "주민등록", "여권", "면허", "카드", "전화", "쿠폰번호", "폰번호", "내 번호", "문의", "☎", "tel.", "T.", "KakaoBank", "bank", "국민",
+        "하나 ", "SC/", "계좌", "예금주", "주문번호", "order",
+        "no.", "reach", "my number", "passport", "creditcard", "card", "visa", "RRN", "a/c", "x", "가", " ", "1",
+    ]),
+    max_size=8,
+).map(lambda pieces: "".join(f" {piece} " if piece.isascii() else piece for piece in pieces))  # fmt: skip
+
+
+@given(LABELS)
+def test_the_first_character_of_a_label_hides_none(text: str) -> None:
+    """The expression without its look at the first character finds the same (English labels stand apart here)."""
+    slow = re.compile(pii_labels._KNOWN.pattern.replace(f"(?={pii_labels._FIRST})", "", 1), re.I)
+    spans = [[(match.span(), match.lastgroup) for match in pattern.finditer(text)] for pattern in (slow, pii_labels._KNOWN)]
+    assert spans[0] == spans[1]
+
+
 def test_the_fixture_is_large_hard_and_without_doubles() -> None:
     positives, negatives = read("positives.jsonl"), read("negatives.jsonl")
     assert len(positives) >= 320 and len(negatives) >= 320
@@ -157,6 +191,16 @@ def test_precision_and_recall_on_running_text(half: int) -> None:
     assert found.total() / wanted.total() >= 0.98
     assert found.total() / (found.total() + false) >= 0.98
     assert all(found[kind] / wanted[kind] >= 0.95 for kind in wanted)
+
+
+@pytest.mark.parametrize("name", ["other_tuned.jsonl", "other_unseen.jsonl"])
+def test_precision_and_recall_on_lines_of_another_author(name: str) -> None:
+    """Notices, chats, invoices, logs, tables, spam: at least .98 of the lines come out as they should, with values and without."""
+    rows = read(name)
+    for has_values in (True, False):
+        right = [mask(row["text"]) == row["masked"] for row in rows if (row["text"] != row["masked"]) == has_values]
+        assert len(right) >= 70
+        assert sum(right) / len(right) >= 0.98
 
 
 def test_stage_counts_by_kind_and_leaves_clean_rows_alone() -> None:
@@ -261,7 +305,7 @@ def unbounded(pattern: str) -> list[Any]:
 
 def test_no_pattern_repeats_without_a_bound() -> None:
     patterns = [kind.pattern.pattern for kind in KINDS] + [kind.place.pattern for kind in KINDS] + [kind.hint for kind in KINDS]
-    for module in (pii_kinds, pii_labels):
+    for module in (pii_addresses, pii_kinds, pii_labels):
         patterns += [value.pattern for value in vars(module).values() if isinstance(value, re.Pattern)]
     assert len(patterns) > 40
     assert {pattern: unbounded(pattern) for pattern in patterns if unbounded(pattern)} == {}

@@ -82,6 +82,21 @@ def test_odd_paths_reach_the_rules_as_they_are(tmp_path: Path) -> None:
     assert dropped(table, ("*",), *urls, "http://[::::1]/") == [True, False, True, True, True, True]
 
 
+def test_a_version_behind_the_agent_and_a_byte_order_mark_hide_no_rule(tmp_path: Path) -> None:
+    bodies = ["User-agent: CCBot/2.0\nDisallow: /", "\ufeffUser-agent: CCBot\r\nDisallow: /\r\n", "User-Agent:CCBot/1 (x; y) # z\nDisallow:/"]
+    table = write(tmp_path / "t.parquet", [(f"{number}.kr", "2025-01-01", body) for number, body in enumerate(bodies)])
+    urls = [f"http://{number}.kr/page" for number in range(len(bodies))]
+    assert dropped(table, ("CCBot",), *urls) == dropped(table, ("CCBot/2.0",), *urls) == [True] * len(bodies)
+    assert dropped(table, ("GPTBot",), *urls) == [False] * len(bodies)
+
+
+def test_large_bodies_and_byte_order_marks_are_read(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", [("a.kr", "2025-01-01", "User-agent: *\nDisallow: /x\n" + "# comment\n" * 300_000)])
+    assert dropped(table, ("*",), "http://a.kr/x", "http://a.kr/") == [True, False]
+    (tmp_path / "t.jsonl").write_text('{"host": "a.kr", "fetched_at": "2025-01-01", "body": null}', encoding="utf-8-sig")
+    assert dropped(str(tmp_path / "t.jsonl"), ("*",), "http://a.kr/x") == [False]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

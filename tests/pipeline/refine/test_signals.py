@@ -19,6 +19,8 @@ from pipeline.refine.characters import ending_table, kind_table
 from pipeline.refine.phrases import MIN_PHRASE_BYTES, furniture_table, phrase_table, shipped_phrases
 from pipeline.refine.repetition_kernel import CHECKED_LIMIT
 from pipeline.refine.signals import COLUMNS, Signals, measure, text_buffers
+from pipeline.refine.stages import load_preset
+from pipeline.rules import apply_rules
 from pipeline.schema import BY_NAME
 from tests.pipeline.refine import twin_signals
 
@@ -262,6 +264,26 @@ def test_a_mark_lowers_the_estimated_alpha_ratio_and_a_syllable_raises_it(text: 
     alone, marked, lettered = measure(as_column(text, text + "*", text + "가"))["estimated_alpha_ratio"]
     assert marked < alone or alone == 0
     assert lettered > alone or alone == 1
+
+
+def eojeol_verdicts(*texts: str) -> list[str | None]:
+    table = Signals()(pa.table({"text": as_column(*texts), "lang": ["ko"] * len(texts)}))
+    return apply_rules(table, load_preset("fineweb2-ko-eojeol")).column("drop_reason").to_pylist()
+
+
+def test_fineweb2_on_eojeol_reads_signals_alone_and_parts_prose_from_tables_menus_and_repetition() -> None:
+    assert {rule.column for rule in load_preset("fineweb2-ko-eojeol")} <= set(COLUMNS)
+    article = (
+        "지난 여름 강가에서 열린 음악회에는 수백 명의 시민이 모였다. 저녁이 되자 바람은 선선해졌고 사람들은 돗자리에 앉았다.\n"
+        "첫 곡이 끝나자 아이들이 먼저 손뼉을 쳤다. 주최 측은 내년에도 같은 자리에서 공연을 이어 가겠다고 밝혔다.\n"
+        "다만 주차할 곳이 모자라 길이 막혔으므로, 시에서는 버스를 더 보내기로 했다."
+    )
+    table = "\n".join(f"| {word} | ({number}) | {number * 7} | {number * 13}." for number, word in enumerate(article.split()))
+    menu = "\n".join(article.split()).replace(".", "")
+    kept, *dropped = eojeol_verdicts(article, table, menu, article.replace(".", ""), "\n".join([article] * 3), article[:60])
+    assert kept is None
+    assert dropped[0] == "estimated_alpha_ratio<0.791"
+    assert None not in dropped
 
 
 def test_letter_spaced_and_unspaced_korean() -> None:

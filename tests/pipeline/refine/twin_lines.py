@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 
 from pipeline.refine.lines import MAX_NOTICE_BYTES, shipped_notices
+from pipeline.refine.lines_kernel import BESIDE, EDGE_NOTICE, NOTICE
 from pipeline.refine.phrases import shipped_phrases
 
 BLANKS = "".join(map(chr, range(33)))
@@ -67,29 +68,35 @@ def cuts(text: str, frequent: set[str]) -> tuple[list[str], bool]:
     underlined = [re.match("(=|-)..", after) is not None and not solid[place + 1] for place, after in enumerate(plain[1:])] + [False]
     heading = [line.startswith("#") or (underlined[place] and solid[place]) for place, line in enumerate(plain)]
     tag = [re.match("<[/0-9A-Za-z]", line) is not None for line in plain]
-    notice = [
-        not code[place] and 0 < len(line.encode()) <= MAX_NOTICE_BYTES and has_hint(line) and shipped_notices().match(line, marked[place])
-        for place, line in enumerate(plain)
-    ]
+    searched = [not code[place] and 0 < len(line.encode()) <= MAX_NOTICE_BYTES and has_hint(line) for place, line in enumerate(plain)]
+    kinds = [shipped_notices().trait(line, marked[place]) if searched[place] else 0 for place, line in enumerate(plain)]
+    notice = [kind == NOTICE for kind in kinds]
+    edge = [kind == EDGE_NOTICE and not heading[place] for place, kind in enumerate(kinds)]
+    beside = [kind == BESIDE and not heading[place] for place, kind in enumerate(kinds)]
     known = [line in frequent and solid[place] and not code[place] and not tag[place] for place, line in enumerate(plain)]
-    weak = [is_furniture(line) and not code[place] and not heading[place] for place, line in enumerate(plain)]
+    furniture_ = [is_furniture(line) for line in plain]
+    weak = [furniture_[place] and not code[place] and not heading[place] for place in range(len(lines))]
     neutral = [not solid[place] and not code[place] for place in range(len(lines))]
+    leads = [re.search(r"(?:[:：]|같(?:습니)?다\.?)\Z", line) is not None for line in plain]
 
     def choose(known: list[bool]) -> list[str]:
         strong = [notice[place] or known[place] for place in range(len(lines))]
-        goes = [strong[place] or weak[place] for place in range(len(lines))]
+        goes = [strong[place] or weak[place] or edge[place] or beside[place] for place in range(len(lines))]
         reasons = ["notice" if is_notice else "" for is_notice in notice]
         if sum(solid) < 3:
             return reasons
 
+        def reason_of(place: int) -> str:
+            return "notice" if notice[place] or edge[place] or beside[place] else "furniture" if weak[place] else "host"
+
         def cut(places: range) -> None:
-            named = {place: "notice" if notice[place] else "furniture" if weak[place] else "host" for place in places if goes[place]}
+            named = {place: reason_of(place) for place in places if goes[place]}
             for place in places:
                 before = [named[other] for other in named if other <= place]
                 reasons[place] = before[-1] if before else named[min(named)]
 
         def worth(places: range) -> bool:
-            return any(strong[place] for place in places) or sum(not neutral[place] for place in places) >= 2
+            return any(strong[place] or edge[place] for place in places) or sum(furniture_[place] for place in places) >= 2
 
         stay = [place for place in range(len(lines)) if not (goes[place] or neutral[place])]
         if not stay:
@@ -103,7 +110,7 @@ def cuts(text: str, frequent: set[str]) -> tuple[list[str], bool]:
         if not stay:
             return reasons
         tail = max(stay[-1] + 1, head)
-        led_by_colon, led_by_mark = plain[tail - 1].endswith((":", "：")), marked[tail - 1]
+        led_by_colon, led_by_mark = leads[tail - 1], marked[tail - 1]
         while tail < len(lines) and (neutral[tail] or (not strong[tail] and (led_by_colon or (led_by_mark and marked[tail])))):
             tail += 1
         if worth(range(tail, len(lines))):
@@ -112,8 +119,10 @@ def cuts(text: str, frequent: set[str]) -> tuple[list[str], bool]:
         able = [goes[place] and not marked[place] and not heading[place] for place in inside]
         edges = [0, *(place for place in range(1, len(able)) if able[place] != able[place - 1]), len(able)]
         for first, stop in pairwise(edges):
-            led = first > 0 and plain[inside[first - 1]].endswith((":", "："))
-            if able[first : first + 1] == [True] and stop - first >= 3 and not led:
+            led = first > 0 and leads[inside[first - 1]]
+            run = inside[first:stop]
+            enough = sum(not beside[place] or furniture_[place] for place in run) >= 3 or any(notice[place] for place in run)
+            if able[first : first + 1] == [True] and enough and not led:
                 cut(range(inside[first], inside[stop - 1] + 1))
         return reasons
 
@@ -121,7 +130,7 @@ def cuts(text: str, frequent: set[str]) -> tuple[list[str], bool]:
     sizes = [len(line.encode()) for line in lines]
     if 2 * sum(size for size, reason in zip(sizes, reasons, strict=True) if reason == "host") > sum(sizes):
         reasons = choose([False] * len(lines))
-    touched = any(notice) or any(known) or any(is_furniture(line) for line in plain)
+    touched = any(notice) or any(kind == EDGE_NOTICE for kind in kinds) or any(known) or any(furniture_)
     emptied = touched and not any(solid[place] and not reasons[place] for place in range(len(lines)))
     return ([""] * len(lines) if emptied else reasons), emptied
 
