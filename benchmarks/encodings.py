@@ -47,6 +47,16 @@ SUPERSETS = {
 }
 """What browsers decode a directory's name as; a text equal to either reading is right."""
 
+DECLARED = (
+    *(("shift_jis", "cp932", "jpn"), ("euc-jp", "euc_jp", "jpn"), ("gb2312", "gbk", "cmn wuu"), ("big5", "big5", "cmn yue")),
+    *(("windows-1251", "cp1251", "rus ukr bul bel srp mkd"), ("koi8-r", "koi8-r", "rus"), ("iso-8859-7", "iso8859-7", "ell")),
+    *(("windows-1253", "cp1253", "ell"), ("windows-1255", "cp1255", "heb"), ("windows-1256", "cp1256", "ara arb pes")),
+    *(("tis-620", "cp874", "tha"), ("windows-1254", "cp1254", "tur"), ("iso-8859-2", "iso8859-2", "pol hun ron")),
+    *(("windows-1250", "cp1250", "ces slk"), ("windows-1257", "cp1257", "lit lav est"), ("windows-1258", "cp1258", "vie")),
+    ("iso-8859-1", "cp1252", "fra deu spa por swe dan nob fin isl fao"),
+)
+"""Label, codec and Tatoeba languages of rightly declared texts."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -180,6 +190,27 @@ def texts_of(path: Path, count: int) -> list[str]:
         return [json.loads(line)["text"] for _, line in zip(range(count), lines, strict=False)]
 
 
+def declared_table(data: Path) -> None:
+    """Short texts in other languages, rightly declared, from hosts in .kr and elsewhere: are any taken for Korean, or refused?"""
+    sentences: dict[str, list[str]] = {}
+    with gzip.open(data / "labelled/lid/tatoeba_laser_112lang.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            sentences.setdefault(row["lang"], []).append(row["text"])
+    print("\nRightly declared texts in other languages\n\n| sentences | host | right | wrong | refused |\n| --- | --- | --- | --- | --- |")
+    for size in (1, 3, 10):
+        for host in ("elsewhere", ".kr"):
+            counts: Counter[str] = Counter()
+            for label, codec, languages in DECLARED:
+                for language in languages.split():
+                    known = sentences.get(language, [])[:600]
+                    for start in range(0, len(known), size):
+                        raw = "\n".join(known[start : start + size]).encode(codec, "ignore")
+                        found = decode_bytes(raw, label, False, host == ".kr")
+                        if not raw.isascii():
+                            counts["refused" if found is None else "right" if found.text == raw.decode(codec) else "wrong"] += 1
+            print(f"| {size} | {host} | {counts['right']} | {counts['wrong']} | {counts['refused']} |")
+
+
 def mojibake_table(data: Path) -> None:
     print("\nMojibake: Korean texts of up to 400 characters\n\n| misread | mended | left | wrong |\n| --- | --- | --- | --- |")
     texts = [text[:400] for path in sorted((data / "text/ko").glob("*.jsonl.gz")) for text in texts_of(path, 40)]
@@ -251,6 +282,7 @@ def main() -> None:
     arguments = parser.parse_args()
     matrix_tables(arguments.cases)
     corpus_tables(arguments.data)
+    declared_table(arguments.data)
     mojibake_table(arguments.data)
     speed_table(arguments.data)
 

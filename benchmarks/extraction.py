@@ -7,6 +7,8 @@ Article extraction benchmark: 4-word shingles, precision and recall averaged ove
 Trafilatura's evaluation: segments that must be in the text and segments that must not, counted over all pages, white space made equal (as
 its eval_common.py does). Readability's test pages: F1 of words with their counts, against the text of the expected article, averaged.
 
+The Korean pages are those of tests/pipeline/ingest/korean_pages.py: one of each kind of site, F1 of words of each.
+
 Each way starts from the bytes of the page: ours by the stages Decode and Extract, the others by their own decoding. Pages/s are pages per
 CPU second of one core, imports and starts left out; for ours, the worker's and the extractor process' seconds are added, and marks, title
 and date are part of the work. The ways take turns, 16 pages at a time.
@@ -29,6 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.pipeline.ingest.korean_pages import PAGES
 
 TURN = 16
 SHINGLE_WORDS = 4
@@ -301,6 +306,22 @@ def same_license(gold: str, found: str | None) -> bool:
     return code is not None and code[0] in {match[0] for match in re.finditer(r"BY(-(NC|ND|SA))*", (found or "").upper().replace(" ", "-"))}
 
 
+def korean_pages() -> list[Page]:
+    """The Korean pages that the tests read, as UTF-8: decoding is another benchmark's subject."""
+    return [Page(name, page.html.replace("charset=euc-kr", "charset=utf-8").encode(), body=page.text) for name, page in PAGES.items()]
+
+
+def print_each(ways: Sequence[Way], pages: Sequence[Page]) -> None:
+    """F1 of words of every page by itself, and the average."""
+    print(
+        f"\nKorean pages written for the tests, F1 of words\n\n| page | {' | '.join(way.name for way in ways)} |\n|---|{'---|' * len(ways)}"
+    )
+    scores = [[word_scores([page], [way.answers[at].get("text") or ""])[3] for way in ways] for at, page in enumerate(pages)]
+    for page, row in zip(pages, scores, strict=True):
+        print(f"| {page.name} | {' | '.join(f'{score:.2f}' for score in row)} |")
+    print(f"| average | {' | '.join(f'{mean(column):.3f}' for column in zip(*scores, strict=True))} |")
+
+
 def main() -> None:
     logging.disable(logging.CRITICAL)
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -321,6 +342,9 @@ def main() -> None:
         if any(page.title for page in chosen):
             print_marks(ways[0], chosen, [trafilatura_marks(page) for page in chosen])
         sys.stdout.flush()
+    korean = korean_pages()
+    measure(ways, korean)
+    print_each(ways, korean)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class RefineConfig(Settings):
 
     preset: tuple[str, ...] = Field(
         default=("onnuri-ko", "onnuri-en"),
-        description="names of shipped rule lists, applied in the given order: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko, fineweb2-ko-eojeol",
+        description="names of shipped rule lists, in order: onnuri-ko, onnuri-en, gopher, c4, fineweb, fineweb2-ko, fineweb2-ko-eojeol",
     )
     rules: tuple[RuleSettings, ...] = Field(default=(), description="further rules, applied after the presets'")
     languages: tuple[str, ...] = Field(

@@ -83,14 +83,19 @@ def check(splits: Sequence[Split], config: RefineConfig) -> frozenset[str]:
     found: frozenset[str] | None = None
     for part in (part for split in splits for part in split.parts):
         if part.format != DOCUMENTS:
-            raise UserError(f"--rules-only reads the shards of refine, and '{part.path}' is none; run refine on it without --rules-only")
+            raise UserError(
+                f"--rules-only reads the shards of refine, and '{part.path}' is none; give the folders kept and dropped of a result of refine"
+            )
         with open_file(part.path) as stream:
             names = frozenset(pq.read_schema(stream).names)
         found = names if found is None else found & names
     columns = (found or frozenset()) & BY_NAME.keys() - LEFT_OUT - DECISIONS
     missing = missing_columns(stages(config), columns)
     if missing:
-        raise UserError(f"the shards lack signals that the rules look at ({', '.join(missing)}); run refine without --rules-only first")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UserError(
+            f"the shards lack signals that the rules look at ({', '.join(missing[:3])}{more}); run refine without --rules-only first"
+        )
     return columns
 
 
