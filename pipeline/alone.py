@@ -28,7 +28,7 @@ USER_COLUMNS = frozenset({"id", "source", "source_id", "file", "position", "url"
 
 _SPLIT_BYTES = 32 << 20
 
-_PROVENANCE = frozenset({"id", "text", "source", "file", "position"})
+_PROVENANCE = frozenset({"id", "source", "file", "position"})
 """What every shard of ours has and a user's own table hardly does: only shards are read without the checks that ingest makes."""
 
 
@@ -50,15 +50,18 @@ def settings_from(model: type[AnySettings], given: dict[str, Any], overrides: li
         raise UserError(f"onnuri {command}: {first_error(error)}") from error
 
 
-def plan_documents(inputs: Inputs) -> tuple[list[Split], frozenset[str]]:
+def plan_documents(inputs: Inputs, needs_text: bool = True) -> tuple[list[Split], frozenset[str]]:
     """Splits over documents and the columns they have.
 
     Our own shards keep every column; other files yield USER_COLUMNS, and those of LIFTED that the first file's first rows have.
+    needs_text: raises UserError for shards of ours without text, which quarantine/ and `refine --rules-only` hold.
     """
     parts, available = [], frozenset({"id", "text"})
     lifted: frozenset[str] | None = None
     for part in _parts(inputs):
         columns = _shard_columns(part) if (inputs.text_column, inputs.id_column) == ("text", "id") else None
+        if columns is not None and needs_text and "text" not in columns:
+            raise UserError(f"the shard '{part.path}' has no texts; give kept/ or dropped/ of a stage that wrote them")
         if columns is not None:
             part, available = replace(part, format=DOCUMENTS), available | columns
         elif part.format in ("jsonl", "parquet"):

@@ -102,7 +102,7 @@ def refine(
     from pipeline.refine.config import RefineConfig
 
     config = settings_from(RefineConfig, {"preset": preset}, overrides or [], "refine")
-    splits, available = plan_documents(Inputs(inputs, text_column, id_column))
+    splits, available = plan_documents(Inputs(inputs, text_column, id_column), needs_text=not rules_only)
     if rules_only:
         available = again.check(splits, config)
     else:

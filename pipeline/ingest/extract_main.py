@@ -31,6 +31,8 @@ _MAX_TEASER_SHARE = 0.3
 """More teasers than this, and a fallback has taken the list of other articles for the text (docs/extraction.md has the measurement)."""
 _MIN_CHARACTERS = 250
 """trafilatura's own MIN_EXTRACTED_SIZE: a shorter text is what the fallbacks are there for."""
+_MAX_OPENING = 50
+"""Characters in which trafilatura looks for the html tag."""
 _MAX_DATE = "2099-12-31"
 """htmldate's own bound is today, which would make results depend on the day of the run."""
 
@@ -105,7 +107,8 @@ def _trafilatura(fast: bool, include_tables: bool, favor: str) -> _Extractor:
         return (document.text if isinstance(document, Document) else None) or ""
 
     def extract(html: str, find: bool) -> tuple[str | None, str | None]:
-        tree = load_html(html)
+        # A page that doesn't open with its html tag is taken for something else, and one block without it for nothing.
+        tree = load_html(html if "html" in html[:_MAX_OPENING].lower() else f"<html>{html}")
         if tree is None:
             return None, None
         date = find_date(tree, extensive_search=False, original_date=True, max_date=_MAX_DATE) if find else None

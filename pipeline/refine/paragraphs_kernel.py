@@ -33,8 +33,8 @@ EXAMPLES = 3
 """The longest paragraphs of a group are remembered: they show best which language it is in."""
 
 HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAD9))
-"""Hanja. Older Korean prints nouns in them (悠久한 歷史와 傳統에 빛나는): where Hangul is KOREAN_SHARE and no fourth script stands beside it, they
-are Korean words, and the other letters decide. Japanese has kana, Chinese no Hangul."""
+"""Hanja. Older Korean prints nouns in them (悠久한 歷史와 傳統에 빛나는): where Hangul is KOREAN_SHARE and no fourth script stands beside
+it, they are Korean words, and the other letters decide. Japanese has kana, Chinese no Hangul."""
 
 _NONE, _LATIN, _HANGUL, _OTHER, _HAN = range(5)
 _ABOVE = np.array(SUPPLEMENTARY_LETTER_RANGES, np.int64)
@@ -93,8 +93,9 @@ def sort_paragraphs(
     """Count the letters of each document by script and by the group of the paragraph (line) they stand in.
 
     data, offsets: UTF-8 bytes and documents + 1 positions in them; table: `letter_table()`. Filled, zeroed by the caller:
-    scripts (documents x 3): Hangul letters, Latin letters, all letters (without the hanja of Korean paragraphs, see HAN_RANGES). groups (documents x GROUPS): letters in paragraphs of the group.
-    examples (documents x 2 x EXAMPLES x 2): start and end byte of the longest paragraphs, those of LATIN, then those of OTHER.
+    scripts (documents x 3): Hangul letters, Latin letters, all letters (without the hanja of Korean paragraphs, see HAN_RANGES).
+    groups (documents x GROUPS): letters in paragraphs of the group. examples (documents x 2 x EXAMPLES x 2): start and end byte of the
+    longest paragraphs, those of LATIN, then those of OTHER.
     """
     for document in range(offsets.size - 1):
         position, end = offsets[document], offsets[document + 1]

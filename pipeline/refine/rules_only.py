@@ -84,7 +84,7 @@ def check(splits: Sequence[Split], config: RefineConfig) -> frozenset[str]:
     for part in (part for split in splits for part in split.parts):
         if part.format != DOCUMENTS:
             raise UserError(
-                f"--rules-only reads the shards of refine, and '{part.path}' is none; give the folders kept and dropped of a result of refine"
+                f"--rules-only reads the shards of refine, and '{part.path}' is none; give the folders kept and dropped that refine wrote"
             )
         with open_file(part.path) as stream:
             names = frozenset(pq.read_schema(stream).names)
@@ -92,10 +92,7 @@ def check(splits: Sequence[Split], config: RefineConfig) -> frozenset[str]:
     columns = (found or frozenset()) & BY_NAME.keys() - LEFT_OUT - DECISIONS
     missing = missing_columns(stages(config), columns)
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise UserError(
-            f"the shards lack signals that the rules look at ({', '.join(missing[:3])}{more}); run refine without --rules-only first"
-        )
+        raise UserError(f"the shards lack signals that the rules look at ({', '.join(missing)}); run refine without --rules-only first")
     return columns
 
 

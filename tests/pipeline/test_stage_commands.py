@@ -61,6 +61,11 @@ def test_rules_only_decides_again_without_text(finished_run, tmp_path):
     expected = {row["id"]: row["drop_stage"] for row in rows(refined, "dropped", "id", "drop_stage")}
     assert left == {key: stage for key, stage in expected.items() if stage not in ("language", "rules")}
     accounted(tmp_path / "none", everything)
+    textless = tmp_path / "same" / "kept"
+    done = onnuri("refine", textless, "--rules-only", "-o", tmp_path / "twice", "--quiet", "--workers", 1)
+    assert done.returncode == 0 and not rows(tmp_path / "twice", "dropped"), done.stderr
+    done = onnuri("refine", textless, "-o", tmp_path / "text")
+    assert done.returncode == 2 and "has no texts" in done.stderr
     done = onnuri(*again, "-o", tmp_path / "kiwi", "--preset", "fineweb2-ko")
     assert done.returncode == 2 and "lack signals" in done.stderr and "morphemes" in done.stderr
     own = tmp_path / "own.jsonl"

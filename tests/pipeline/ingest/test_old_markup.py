@@ -50,6 +50,20 @@ def test_bare_text_around_pictures_and_scripts_is_kept_line_by_line() -> None:
         assert set(NEWS) <= {line.strip() for line in found.splitlines()}, holder
 
 
+def test_pages_without_an_html_tag_are_pages() -> None:
+    body = f"<p>{SENTENCE * 5}</p>"
+    openings = (
+        "",
+        "<div>",
+        "<body>",
+        f"<!-- {'-x' * 40} -->",
+        "<font size=2>",
+        f"<?xml version='1.0' encoding='utf-8' {' ' * 60}?>",
+        "\n\n<center>",
+    )
+    assert all(SENTENCE in text for text in extracted(*(opening + body for opening in openings)))
+
+
 def test_a_table_of_data_stays_a_table() -> None:
     rows = "".join(f"<tr><th>{year}년</th><td>{year * 7}명</td><td>{year * 3}곳</td></tr>" for year in range(2001, 2009))
     table = f"<table><caption>연도별 이용자</caption>{rows}</table>"

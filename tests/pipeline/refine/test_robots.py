@@ -83,7 +83,11 @@ def test_odd_paths_reach_the_rules_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_version_behind_the_agent_and_a_byte_order_mark_hide_no_rule(tmp_path: Path) -> None:
-    bodies = ["User-agent: CCBot/2.0\nDisallow: /", "\ufeffUser-agent: CCBot\r\nDisallow: /\r\n", "User-Agent:CCBot/1 (x; y) # z\nDisallow:/"]
+    bodies = [
+        "User-agent: CCBot/2.0\nDisallow: /",
+        "\ufeffUser-agent: CCBot\r\nDisallow: /\r\n",
+        "User-Agent:CCBot/1 (x; y) # z\nDisallow:/",
+    ]
     table = write(tmp_path / "t.parquet", [(f"{number}.kr", "2025-01-01", body) for number, body in enumerate(bodies)])
     urls = [f"http://{number}.kr/page" for number in range(len(bodies))]
     assert dropped(table, ("CCBot",), *urls) == dropped(table, ("CCBot/2.0",), *urls) == [True] * len(bodies)
