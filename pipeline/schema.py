@@ -79,7 +79,11 @@ COLUMNS: tuple[Column, ...] = (
         ("license", _STRING, "licence marks of the page, sorted and comma-separated: CC-BY-SA-4.0, CC0-1.0, KOGL-1 to KOGL-4"),
         ("http_status", _I32, "HTTP status of the response, for archive records"),
         ("mime", _STRING, "media type without parameters"),
-        ("charset", _STRING, "encoding the bytes were decoded with; `utf-8/cp949` and `utf-8/utf-8` are mojibake that was repaired"),
+        (
+            "charset",
+            _STRING,
+            "encoding the bytes were decoded with; `utf-8/cp949` and `utf-8/utf-8` are repaired mojibake, `cp949+utf-8` a page of both",
+        ),
         ("charset_source", _STRING, "how the encoding was chosen: bom, utf-8, http, meta or detector"),
         ("replacement_ratio", _REAL, "share of characters that are U+FFFD after decoding"),
         ("raw", pa.large_binary(), "undecoded payload, present only between reading and extraction, never on disk"),
