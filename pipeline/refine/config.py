@@ -92,7 +92,7 @@ class RefineConfig(Settings):
     lines: LinesConfig = Field(default_factory=LinesConfig, description="which boilerplate lines are cut")
     kiwi: bool = Field(
         default=False,
-        description="count Korean morphemes with Kiwi, which the preset fineweb2-ko needs (about 0.2 MB/s per core; install onnuri[korean])",
+        description="count Korean morphemes with Kiwi, which the preset fineweb2-ko needs (0.2 MB/s per core; install onnuri[korean])",
     )
     repair: bool = Field(default=True, description="repair Unicode, line ends and blanks in text")
     pii: bool = Field(
