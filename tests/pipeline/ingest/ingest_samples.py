@@ -16,6 +16,18 @@ from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.readers import read_part
 from pipeline.splits import Part
 
+
+class Counting(io.BytesIO):
+    """A file that counts the bytes read from it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
 PAGE = b"<html><head><title>t</title></head><body><p>hello there</p></body></html>"
 
 

@@ -24,21 +24,10 @@ from pipeline.ingest.rows import Row
 from pipeline.ingest.streams import ByteStream, Limits
 from pipeline.ingest.warc import read_warc, warc_edges
 
-from .ingest_samples import arc_record, http, part_of, read, tar_of, verdicts, warc_record
+from .ingest_samples import Counting, arc_record, http, part_of, read, tar_of, verdicts, warc_record
 
 SMALL = IngestConfig(max_document_bytes=100_000, max_archive_bytes=1_000_000, max_ratio=50, batch_bytes=1 << 20)
 ZEROS = bytes(8_000_000)
-
-
-class Counting(io.BytesIO):
-    """A file that counts the bytes read from it."""
-
-    count = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.count += len(data)
-        return data
 
 
 def quick_brotli(body: bytes) -> bytes:

@@ -33,7 +33,7 @@ from pipeline.ingest.formats import UnreadableFile, detect_format
 from pipeline.ingest.rows import Row, tables
 from pipeline.splits import Part, plan_splits
 
-from .ingest_samples import arc_record, gzip_with_header, http, part_of, tar_of, warc_record, zstd_dictionary_file
+from .ingest_samples import Counting, arc_record, gzip_with_header, http, part_of, tar_of, warc_record, zstd_dictionary_file
 
 SUITE_EXAMPLES = 150
 LONG_RUN = settings().max_examples > 1000
@@ -158,17 +158,6 @@ def mutated(content: bytes, change: Change, other: bytes) -> tuple[bytes, int, i
         at, end = number.span()
         new = noise.choice([b"0", b"-1", b"99999999999999999999", b"4294967296", b"%d" % (int(number[0]) + noise.randint(-9, 9)), b""])
     return content[:at] + new + content[end:], at, len(content) - end
-
-
-class Counting(io.BytesIO):
-    """A file that counts the bytes read from it."""
-
-    count = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.count += len(data)
-        return data
 
 
 def read_all(path: Path, format_: str, split_bytes: int | None = None) -> tuple[list[dict[str, Any]], int]:

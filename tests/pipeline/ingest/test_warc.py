@@ -2,7 +2,6 @@ import gzip
 import io
 import random
 import tarfile
-import time
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
@@ -22,7 +21,7 @@ from pipeline.ingest.rows import Row
 from pipeline.ingest.streams import Limits
 from pipeline.ingest.warc import read_warc
 
-from .ingest_samples import PAGE, arc_record, http, read, tar_of, verdicts, warc_gz, warc_record
+from .ingest_samples import PAGE, Counting, arc_record, http, read, tar_of, verdicts, warc_gz, warc_record
 
 
 def one(tmp_path: Path, block: bytes, **changes: str) -> dict[str, object]:
@@ -221,22 +220,11 @@ def test_mutated_archives_never_raise_and_never_lose_silently(tmp_path_factory: 
         assert len(set(table["id"].to_pylist())) == len(table)
 
 
-class Counting(io.BytesIO):
-    """A file that counts the bytes read from it."""
-
-    count = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.count += len(data)
-        return data
-
-
-def test_a_file_of_magic_numbers_is_searched_in_little_time() -> None:
-    started = time.process_time()
-    rows = list(read_warc(io.BytesIO(b"\x1f\x8b\x08" * 100_000), IngestConfig()))
+def test_a_file_of_magic_numbers_is_read_a_few_times_only() -> None:
+    file = Counting(b"\x1f\x8b\x08" * 100_000)
+    rows = list(read_warc(file, IngestConfig()))
     assert len(rows) == 1 and rows[0].error is not None
-    assert time.process_time() - started < 10  # 0.4 s here; it was 31 s when every candidate was opened as a stream
+    assert file.count < 5 * 300_000  # opening every candidate as a stream would read the file thousands of times
 
 
 def test_a_search_for_members_ends_at_the_end_of_its_range() -> None:
