@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from pipeline.ingest.config import IngestConfig
-from pipeline.ingest.decode import host_of
+from pipeline.ingest.decode import with_host
 from pipeline.ingest.formats import UnreadableFile
 from pipeline.ingest.readers import read_part
 from pipeline.schema import TRANSIENT, with_columns
@@ -79,7 +79,7 @@ def _as_documents(table: pa.Table, keep_ids: bool) -> pa.Table:
     if "meta" in table.column_names:
         table = with_columns(table, _lift(table.column("meta")))
     if "url" in table.column_names:
-        table = with_columns(table, {"host": [host_of(url) or None for url in table.column("url").to_pylist()]})
+        table = with_host(table)
     if "text" in table.column_names:
         table = with_columns(table, {"text_bytes": pc.binary_length(table.column("text")).cast(pa.int64())})
     return table

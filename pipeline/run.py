@@ -235,8 +235,7 @@ def _moves(config: RunConfig, plan: Plan, run: Path, engine: Engine, options: Op
         plan.splits, IngestReader(config.ingest), stages, INGEST_COLUMNS, limit=options.limit
     )
     available = INGEST_COLUMNS
-    splits = refine.run(segment("refine", config.refine.min_kept_share), splits, config.refine, available)
-    available |= refine.written(config.refine)
+    splits, available = refine.run(segment("refine", config.refine.min_kept_share), splits, config.refine, available)
     if config.dedup:
         splits = dedup.run(segment("dedup", config.dedup.min_kept_share), splits, config.dedup, available)
         available |= written_by("dedup")

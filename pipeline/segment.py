@@ -222,8 +222,10 @@ class Segment:
 def _chain(tasks: Sequence[RowTask]) -> list[dict[str, Any]]:
     """Name, version and settings of the stages; settings that differ between splits (paths of their own files) are left out."""
     chains = [[identity(stage) for stage in task.stages] for task in tasks]
-    common = [one for one in (chains[0] if chains else []) if all(one in chain for chain in chains)]
-    return common or [{key: one[key] for key in ("name", "version")} for one in (chains[0] if chains else [])]
+    return [
+        same[0] if all(one == same[0] for one in same) else {key: same[0][key] for key in ("name", "version")}
+        for same in zip(*chains, strict=True)
+    ]
 
 
 def task_fingerprint(task: Any) -> str:

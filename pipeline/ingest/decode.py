@@ -128,3 +128,8 @@ def host_of(url: str | None) -> str:
     except ValueError:
         return ""
     return host.rstrip(".").removeprefix("www.")
+
+
+def with_host(table: pa.Table) -> pa.Table:
+    """`table` with the column `host` set from its column `url`, null where that has none."""
+    return with_columns(table, {"host": [host_of(url) or None for url in table.column("url").to_pylist()]})

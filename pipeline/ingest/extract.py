@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.decode import decided, host_of
+from pipeline.ingest.decode import decided, with_host
 from pipeline.ingest.helper import Options, Page, helper_for
 from pipeline.ingest.page_marks import joined
 from pipeline.ingest.rows import excerpt
@@ -48,7 +48,7 @@ class Extract:
         table = with_columns(table, {name: pa.nulls(len(table), pa.string()) for name in ("canonical_url", "license")})
         if rows:
             table = self._extracted(table, rows)
-        table = with_columns(table, {"host": [host_of(url) or None for url in table.column("url").to_pylist()]})
+        table = with_host(table)
         table = with_columns(table, {"text_bytes": pc.binary_length(table.column("text"))})
         return table.drop_columns([name for name in table.column_names if name in TRANSIENT])
 

@@ -21,15 +21,10 @@ def check(config: RefineConfig, available: frozenset[str]) -> None:
         raise UserError(f"refine needs columns that its input lacks ({', '.join(missing)}); run ingest first, or set the text column")
 
 
-def written(config: RefineConfig) -> frozenset[str]:
-    """The columns that the configured stages write."""
-    return frozenset().union(*(stage.writes for stage in stages(config)))
-
-
 def run(
     segment: Segment, splits: Sequence[Split], config: RefineConfig, available: frozenset[str], limit: int | None = None
-) -> list[Split]:
-    """Refine the documents of `splits`, which have the columns `available`; returns the kept shards as splits.
+) -> tuple[list[Split], frozenset[str]]:
+    """Refine the documents of `splits`, which have the columns `available`; returns the kept shards as splits, and their columns.
 
     limit: only the first so many documents of each split. Raises RunFailed when (almost) nothing is kept.
     """
@@ -38,4 +33,4 @@ def run(
         host_lines = find_host_lines(segment, splits, config.lines.host_documents, config.repair, limit=limit)
     chain = stages(config, host_lines=host_lines)
     columns = available.union(*(stage.writes for stage in chain))
-    return segment.rows(splits, DocumentReader(), chain, columns, limit=limit)
+    return segment.rows(splits, DocumentReader(), chain, columns, limit=limit), columns

@@ -170,7 +170,8 @@ def test_the_move_counts_first_and_then_cuts(tmp_path, engine, documents, column
     rest = {"preset": (), "languages": (), "min_language_score": 0, "sites": SitesConfig(drop_directives=())}
     config = RefineConfig(lines=LinesConfig(host_documents=documents), **rest)
     segment = Segment(tmp_path / "run", "refine", engine, Progress(quiet=True), 0.0)
-    kept = run(segment, splits, config, frozenset({"id", "text", "host"} if columns else {"id", "text"}))
+    kept, written = run(segment, splits, config, frozenset({"id", "text", "host"} if columns else {"id", "text"}))
+    assert {"id", "text", "words", "lang", "cut_lines"} <= written
     table = pa.concat_tables([pq.read_table(split.parts[0].path) for split in kept])
     assert [len(lines) for lines in table["cut_lines"].to_pylist()] == [expected] * 12
     assert {FOOTER in text for text in table["text"].to_pylist()} == {not expected}
