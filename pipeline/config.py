@@ -174,7 +174,20 @@ def _fill(value: Any, variables: dict[str, Any], origin: str) -> Any:
 
 
 _PATH_KEYS = frozenset(
-    {"path", "inputs", "benchmarks", "language_model", "output", "sample", "block_hosts", "allow_hosts", "block_words", "opt_out", "robots"}
+    {
+        "path",
+        "inputs",
+        "benchmarks",
+        "language_model",
+        "output",
+        "sample",
+        "block_hosts",
+        "allow_hosts",
+        "block_words",
+        "opt_out",
+        "robots",
+        "index",
+    }
 )
 """Configuration keys whose values are paths, wherever they stand."""
 

@@ -44,6 +44,19 @@ characters, `coverage` is the share of the item that the match covers, `frequenc
 CUT_LINE = pa.struct([pa.field("line", pa.int32()), pa.field("reason", pa.string()), pa.field("text", pa.string())])
 """One line cut from a document: its number before the cut (0-based, empty lines counted), why, and what it said (personal data masked)."""
 
+CUT_PASSAGE = pa.struct(
+    [
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+        pa.field("kind", pa.string()),
+        pa.field("document", pa.string()),
+        pa.field("copies", pa.int64()),
+    ]
+)
+"""One passage that dedup cut: `start`/`end` are UTF-8 byte offsets into the text before the cut, `kind` is paragraph or substring,
+`document` the id of the document in which it stays (the same document for a passage repeated within it), `copies` the places (substring)
+or documents (paragraph) that held it."""
+
 LANGUAGE_SHARE = pa.struct([pa.field("lang", pa.string()), pa.field("share", pa.float64())])
 """A language and the share of the document's letters that stand in its paragraphs."""
 
@@ -187,6 +200,8 @@ COLUMNS: tuple[Column, ...] = (
         ("cluster", _STRING, "id of the surviving document of this duplicate cluster (its own id for a survivor)"),
         ("cluster_size", _I32, "documents in the cluster, the survivor included; 1 for a unique document"),
         ("similarity", _REAL, "estimated or exact Jaccard similarity to the survivor; 1.0 for exact duplicates"),
+        ("rehydration_weight", _I32, "times a kept document may be repeated for the copies that it stands for, by `dedup.rehydration`"),
+        ("cut_passages", pa.list_(CUT_PASSAGE), "repeated passages that were cut from `text`; empty where nothing was cut"),
     ),
     *_columns(
         "classify",
