@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from decontam.normalize import normalize_batch
-from pipeline.dedup.candidates import NO_RANK, Edges, bucket_edges, bucketed, distinct
+from pipeline.dedup.candidates import bucket_edges, bucketed, chunks, distinct
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.order import PROVENANCE, Order, order_documents
-from pipeline.dedup.records import SketchSettings, band_column, signatures_of, sketch_records, sketch_settings
-from pipeline.dedup.verdicts import EXACT, NEAR, REASONS, Pairs, cluster_ids, estimates, judge, no_pairs, verdict_table
-from pipeline.dedup.verify import VERIFY_BYTES, chunks, exact_similarities
+from pipeline.dedup.order import PROVENANCE, Order, numbers_of_ranks, order_documents
+from pipeline.dedup.records import Sketched, shingling_of, sketch_documents, sketch_settings
+from pipeline.dedup.remove import rehydration_weights
+from pipeline.dedup.shingles import prepare
+from pipeline.dedup.tasks_verify import VERIFY_BYTES
+from pipeline.dedup.verdicts import DROPPED, Pairs, cluster_ids, estimates, judge, verdict_table
+from pipeline.dedup.verify import exact_similarities
 from pipeline.errors import UserError
 from pipeline.shards import BATCH_BYTES, slices
 
-ADDED = ("cluster", "cluster_size", "similarity", "drop_reason", "error")
+ADDED = ("cluster", "cluster_size", "similarity", "rehydration_weight", "drop_reason", "error")
 _MEASURED = frozenset({"text_bytes", "date"})
 
 
@@ -26,27 +29,34 @@ def deduplicate(table: pa.Table, config: DedupConfig | None = None, text_column:
     """`table` with the columns of ADDED, its rows unchanged: keep those where both `drop_reason` and `error` are null.
 
     cluster: id of the document that stays in this one's place. cluster_size: documents that share it. similarity: Jaccard similarity to it,
-    an estimate only for members of chains without a pair of their own.
-    drop_reason: exact_duplicate or near_duplicate. error: for a row whose id an earlier row has; such a row takes no other part.
-    Raises UserError for a column that is missing or of the wrong kind, and for a null id.
+    an estimate only where no pair of their own tells it. rehydration_weight: of a document that stays, by `config.rehydration`.
+    drop_reason: exact_duplicate, url_duplicate or near_duplicate. error: for a row whose id an earlier row has; such a row takes no other
+    part. Raises UserError for a column that is missing or of the wrong kind, for a null id, and for settings that need files.
     """
     config = config or DedupConfig()
+    for key in ("index", "paragraphs", "substrings"):
+        if getattr(config, key) is not None:
+            raise UserError(f"{key} needs files and can't be used on a table; write it as Parquet and use `onnuri dedup`")
     named = _renamed(table, config, text_column, id_column)
     settings = sketch_settings(config)
-    parts = [sketch_records(piece, settings) for piece in slices(named, BATCH_BYTES)] or [sketch_records(named, settings)]
-    records = pa.concat_tables(parts)
-    order = order_documents([records], config.priority_columns(), config.exact)
-    pairs = _pairs(named.column("text"), records, order, config, settings) if config.near else no_pairs()
-    verdicts = judge(order, pairs, config.chains)
+    parts = [sketch_documents(piece, settings) for piece in slices(named, BATCH_BYTES)] or [sketch_documents(named, settings)]
+    sketched = Sketched(
+        pa.concat_tables([part.records for part in parts]),
+        np.concatenate([part.sketches for part in parts]),
+        np.concatenate([part.keys for part in parts]),
+    )
+    order = order_documents([sketched.records], config.priority_columns(), config.exact)
+    verdicts = judge(order, _pairs(named.column("text"), sketched, order, config), config.chains)
     unknown = np.flatnonzero((verdicts.survivor >= 0) & np.isnan(verdicts.similarity))
-    if len(unknown):
-        verdicts.similarity[unknown] = estimates(signatures_of(records.column("signature")), unknown, verdicts.survivor[unknown])
+    slots = sketched.sketches["slots"]
+    verdicts.similarity[unknown] = estimates(slots[unknown], slots[verdicts.survivor[unknown]])
     ids = pa.concat_arrays(named.column("id").chunks) if len(named) else pa.array([], pa.string())
     everyone = np.arange(len(ids))
     cluster = cluster_ids(verdicts.survivor, 0, ids, everyone, ids)
-    found = verdict_table(ids, cluster, verdicts, slice(None), order.error_column())
-    dropped = pc.is_in(found.column("verdict"), pa.array([REASONS[EXACT], REASONS[NEAR]]))
-    found = found.append_column("drop_reason", pc.if_else(dropped, found.column("verdict"), pa.scalar(None, pa.string())))
+    found = verdict_table(ids, cluster, verdicts, slice(None), order.error_column(0, len(ids)))
+    verdict = found.column("verdict")
+    found = found.append_column("drop_reason", pc.if_else(pc.is_in(verdict, pa.array(DROPPED)), verdict, pa.scalar(None, pa.string())))
+    found = found.append_column("rehydration_weight", rehydration_weights(found.column("cluster_size"), verdict, config.rehydration))
     for name in ADDED:
         index = table.schema.get_field_index(name)
         table = table.append_column(name, found.column(name)) if index < 0 else table.set_column(index, name, found.column(name))
@@ -55,7 +65,7 @@ def deduplicate(table: pa.Table, config: DedupConfig | None = None, text_column:
 
 def _renamed(table: pa.Table, config: DedupConfig, text_column: str, id_column: str) -> pa.Table:
     """The columns that deduplication looks at, under the names of the document table."""
-    for column in (text_column, id_column):
+    for column in (text_column, id_column, *(["url"] if config.url else [])):
         if column not in table.column_names:
             raise UserError(f"the table has no column '{column}'; it has {', '.join(table.column_names)}")
     if table.column(id_column).null_count:
@@ -69,34 +79,31 @@ def _renamed(table: pa.Table, config: DedupConfig, text_column: str, id_column: 
             columns[column] = table.column(column)
         elif column not in columns and column not in _MEASURED:
             raise UserError(f"the priority names column '{column}', which the table lacks; it has {', '.join(table.column_names)}")
-    for column, _ in PROVENANCE:
+    for column in (*(name for name, _ in PROVENANCE), *(["url"] if config.url else [])):
         if column in table.column_names and column not in columns:
             columns[column] = table.column(column)
     return pa.table(columns)
 
 
-def _pairs(text: pa.ChunkedArray, records: pa.Table, order: Order, config: DedupConfig, settings: SketchSettings) -> Pairs:
-    """Candidate pairs of all bands, verified."""
-    signatures, filled = signatures_of(records.column("signature")), records.column("filled").to_numpy()
-    numbers = np.flatnonzero((order.rank == order.original) & (filled > 0) & (order.rank != NO_RANK))
-    ranks = order.rank[numbers]
-    found: list[Edges] = []
-    for band in range(settings.bands):
-        members, starts = bucketed(records.column(band_column(band)).fill_null(0).to_numpy()[numbers], ranks)
-        chosen = numbers[members]
-        found.append(bucket_edges(starts, signatures[chosen], ranks[members], filled[chosen], config.threshold, config.bucket_limit))
-    edges = distinct(found)
-    similarity = np.zeros(len(edges.better))
-    number_of_rank = np.zeros(len(order.rank), np.int64)
-    number_of_rank[ranks] = numbers
-    size_of_rank = np.zeros(len(order.rank), np.int64)
-    size_of_rank[ranks] = records.column("text_bytes").to_numpy()[numbers]
-    chunk = chunks(edges.better, edges.worse, size_of_rank, VERIFY_BYTES)
+def _pairs(text: pa.ChunkedArray, sketched: Sketched, order: Order, config: DedupConfig) -> Iterator[Pairs]:
+    """The pairs of similar texts, in order of the worse one."""
+    if not config.near:
+        return
+    numbers = np.flatnonzero(order.takes_part & (sketched.sketches["filled"] > 0))
+    bands = sketched.keys.shape[1]
+    owners = np.repeat(numbers, bands)
+    members, starts = bucketed(sketched.keys[numbers].ravel(), order.rank[owners])
+    owners = owners[members]
+    slots, filled = (np.ascontiguousarray(sketched.sketches[name][owners]) for name in ("slots", "filled"))
+    edges = distinct([bucket_edges(starts, slots, order.rank[owners], filled, config.threshold, config.bucket_limit)])
+    number = numbers_of_ranks(order.rank)
+    left, right = number[edges.worse], number[edges.better]
+    chunk = chunks(right, left, sketched.records.column("text_bytes").to_numpy(), VERIFY_BYTES)
     for index in range(int(chunk.max(initial=-1)) + 1):
         here = np.flatnonzero(chunk == index)
-        left, right = number_of_rank[edges.better[here]], number_of_rank[edges.worse[here]]
-        needed, place = np.unique(np.concatenate((left, right)), return_inverse=True)
-        texts = normalize_batch(text.take(pa.array(needed)))
-        similarity[here] = exact_similarities(texts, place[: len(left)], place[len(left) :], config.shingle_bytes, config.seed)
-    proven = similarity >= config.threshold
-    return Pairs(edges.better[proven], edges.worse[proven], similarity[proven])
+        needed, place = np.unique(np.concatenate((left[here], right[here])), return_inverse=True)
+        prepared = prepare(text.take(pa.array(needed)), shingling_of(config))
+        similarity = exact_similarities(prepared, place[: len(here)], place[len(here) :], shingling_of(config), config.threshold)
+        similar = similarity >= config.threshold
+        proven = here[similar]
+        yield Pairs(edges.better[proven], edges.worse[proven], similarity[similar])

@@ -1,7 +1,7 @@
 """From pairs of similar documents to one survivor per document.
 
 Documents are numbered by rank: 0 is the best by priority. So the survivor of a group is its least number, and results don't depend on the
-order of files or edges.
+order of files or edges. Pairs come in parts, so that only a few bytes per document are held, however many pairs there are.
 """
 
 from __future__ import annotations
@@ -27,20 +27,24 @@ def _lead(better: np.ndarray, worse: np.ndarray, similarity: np.ndarray, survivo
             survivor[member], best[member] = leader, similarity[edge]
 
 
-def lead(count: int, better: np.ndarray, worse: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class Leaders:
     """Leader clustering: in order of rank, a document is dropped if it is similar to one that stays, and goes to the most similar of those.
 
-    better, worse: uint32[e], ranks of the two ends, better < worse. similarity: float64[e], all at or above the threshold.
-    Returns (survivor uint32[count], similarity to it float64[count]); a survivor has itself and 1.0. There are no chains: each dropped
-    document has an edge to its survivor.
+    There are no chains: each dropped document has a pair with its survivor. Memory: 12 bytes per document.
     """
-    order = np.argsort(worse, kind="stable")
-    survivor, best = np.arange(count, dtype=np.uint32), np.ones(count)
-    dropped_best = np.zeros(count)
-    _lead(better[order], worse[order], similarity[order], survivor, dropped_best)
-    dropped = survivor != np.arange(count, dtype=np.uint32)
-    best[dropped] = dropped_best[dropped]
-    return survivor, best
+
+    def __init__(self, count: int) -> None:
+        self._survivor, self._best = np.arange(count, dtype=np.uint32), np.zeros(count)
+
+    def add(self, better: np.ndarray, worse: np.ndarray, similarity: np.ndarray) -> None:
+        """Take the next pairs: ranks better < worse (uint32[e]) and float64[e], at or above the threshold; over all calls in order of
+        `worse`."""
+        _lead(better, worse, similarity, self._survivor, self._best)
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """(survivor uint32[count], similarity to it float64[count]); a survivor has itself and 1.0."""
+        stays = self._survivor == np.arange(len(self._survivor), dtype=np.uint32)
+        return self._survivor, np.where(stays, 1.0, self._best)
 
 
 @numba.njit(types.uint32(_PARENTS, types.uint32), cache=True, nogil=True)
@@ -51,23 +55,50 @@ def _root(parent: np.ndarray, node: np.uint32) -> np.uint32:
     return node
 
 
-@numba.njit(types.void(_RANKS, _RANKS, _PARENTS), cache=True, nogil=True)
-def _unite(left: np.ndarray, right: np.ndarray, parent: np.ndarray) -> None:
+@numba.njit(types.void(_RANKS, _RANKS, _PARENTS, types.boolean[::1]), cache=True, nogil=True)
+def _unite(left: np.ndarray, right: np.ndarray, parent: np.ndarray, joins: np.ndarray) -> None:
     for edge in range(len(left)):
         one, other = _root(parent, left[edge]), _root(parent, right[edge])
+        joins[edge] = one != other
         if one < other:
             parent[other] = one
         elif other < one:
             parent[one] = other
+
+
+@numba.njit(types.void(_PARENTS), cache=True, nogil=True)
+def _flatten(parent: np.ndarray) -> None:
     for node in range(len(parent)):
-        parent[node] = _root(parent, np.uint32(node))
+        parent[node] = parent[parent[node]]  # a parent is never greater than its node, so it is flat already
 
 
-def connect(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """uint32[count]: the least rank of each document's connected component (union-find; 4 bytes per document).
+class Components:
+    """Connected components by a dense union-find. Memory: 4 bytes per document."""
 
-    left, right: uint32[e], the ends of the edges in any order.
+    def __init__(self, count: int) -> None:
+        self._parent = np.arange(count, dtype=np.uint32)
+
+    def add(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Join the ends of these edges (uint32[e], in any order); bool[e]: those that joined something, a spanning forest."""
+        joins = np.zeros(len(left), bool)
+        _unite(np.ascontiguousarray(left), np.ascontiguousarray(right), self._parent, joins)
+        return joins
+
+    def result(self) -> np.ndarray:
+        """uint32[count]: the least rank of each document's component."""
+        _flatten(self._parent)
+        return self._parent
+
+
+def forest(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """int64[f]: those edges (in order) that span the same components as all of them, the least left end first.
+
+    So every document that has an edge to the best of its component keeps that edge. weight: float64[e]; of equal edges the greatest goes
+    first. Many partitions of edges become forests of their own, which are joined to ever fewer (`ForestTask`): the rest is never read
+    again.
     """
-    parent = np.arange(count, dtype=np.uint32)
-    _unite(np.ascontiguousarray(left), np.ascontiguousarray(right), parent)
-    return parent
+    nodes, place = np.unique(np.concatenate((left, right)), return_inverse=True)
+    ends = place.astype(np.uint32)
+    order = np.lexsort((-weight, right, left))
+    joins = Components(len(nodes)).add(ends[: len(left)][order], ends[len(left) :][order])
+    return np.sort(order[joins])

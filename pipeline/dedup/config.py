@@ -38,7 +38,8 @@ class DedupConfig(Settings):
     )
     url: bool = Field(
         default=False,
-        description="Drop all but one document of each address (scheme, www., fragment and tracking parameters don't count), whatever their texts.",
+        description="Drop all but one document of each address, whatever their texts (scheme, www., fragment and tracking parameters don't "
+        "count).",
     )
     near: bool = Field(default=True, description="Drop documents whose set of shingles is similar to that of a document that is kept.")
     threshold: float = Field(
@@ -57,7 +58,8 @@ class DedupConfig(Settings):
     shingle_words: int = Field(default=5, ge=1, le=64, description="Words of a shingle, where shingles are of words.")
     compare: Literal["letters", "written"] = Field(
         default="letters",
-        description="letters: shingles are made of letters and digits after NFKC and case folding. written: of all characters but white space, as they are.",
+        description="letters: shingles are made of letters and digits after NFKC and case folding. written: of all characters but white "
+        "space, as they are.",
     )
     sketch: Literal["oph", "minhash"] = Field(
         default="oph",
@@ -96,13 +98,13 @@ class DedupConfig(Settings):
     )
     index: str | None = Field(
         default=None,
-        description="Folder of an index of earlier crawls: their documents stay, duplicates of them go, and what stays of this crawl is added. "
-        "Made where there is none.",
+        description="Folder of an index of earlier crawls: their documents stay, duplicates of them go, and what stays of this crawl is "
+        "added. Made where there is none.",
     )
     rehydration: dict[int, int] = Field(
         default={1: 1, 2: 2, 5: 3, 20: 2, 63: 1},
-        description="Weight of a kept document by the size of its cluster: `2: 2` gives 2 from two copies on, until the next entry. Written as "
-        "rehydration_weight, which balance may use (the default is FineWeb-2's table for Korean).",
+        description="Weight of a kept document by the size of its cluster: `2: 2` gives 2 from two copies on, until the next entry. Written "
+        "as rehydration_weight, which balance may use (the default is FineWeb-2's table for Korean).",
     )
     paragraphs: ParagraphsConfig | None = Field(
         default=None, description="Cut paragraphs that documents of one host repeat; null: no. `{}` for the defaults."
@@ -147,7 +149,8 @@ class DedupConfig(Settings):
             )
         if self.chains and self.index:
             raise ValueError(
-                "chains can run through documents that an index no longer knows, so chains and index exclude each other; set chains to false"
+                "chains can run through documents that an index no longer knows, so chains and index exclude each other; "
+                "set chains to false"
             )
         return self
 

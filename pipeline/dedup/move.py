@@ -1,23 +1,37 @@
-"""Deduplication of a whole corpus: which steps run over which files, and what the last one does to the documents."""
+"""Deduplication of a whole corpus: which steps run over which files, and what the last ones do to the documents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from pipeline.dedup.config import DedupConfig
-from pipeline.dedup.records import sketch_settings
+from pipeline.dedup.index import Index, open_index
+from pipeline.dedup.passages import CutPassages, find_passages
+from pipeline.dedup.records import shelf, shingling_of, sketch_settings
 from pipeline.dedup.remove import WRITES, RemoveDuplicates
-from pipeline.dedup.tasks import BandTask, EdgesTask, OrderTask, SketchTask
-from pipeline.dedup.tasks_decide import ClustersTask, VerdictTask, VerifyTask
-from pipeline.dedup.verify import VERIFY_BYTES
+from pipeline.dedup.tasks import BucketTask, Corpus, EdgesTask, OrderTask, SketchTask
+from pipeline.dedup.tasks_decide import INDEXED, ClustersTask, VerdictTask
+from pipeline.dedup.tasks_verify import VERIFY_BYTES, ForestTask, TextsTask, VerifyTask
 from pipeline.documents import DocumentReader
 from pipeline.errors import UserError
+from pipeline.files import is_url
+from pipeline.ranges import Range
 from pipeline.segment import Segment
 from pipeline.splits import Split
+from pipeline.stage import Stage
 
-PART_DOCUMENTS = 1_000_000
-"""Documents per band task: with 128 slots of 4 bytes, at most 512 MB of sketches if every document shares a bucket with another."""
+PART_KEYS = 16_000_000
+"""Band keys per bucket task: about 500 MB while they are sorted."""
+
+PART_EDGES = 8_000_000
+"""Candidate pairs, as the bands found them, per task that lists each once: about 400 MB."""
+
+FAN_IN = 16
+"""Forests that one task merges into one."""
 
 ALWAYS_KNOWN = frozenset({"id", "text_bytes", "date"})
 """Priority columns that need not be in the input: `text_bytes` is measured, and a missing date comes last as an unknown one does."""
@@ -26,53 +40,114 @@ ALWAYS_KNOWN = frozenset({"id", "text_bytes", "date"})
 def run(segment: Segment, splits: Sequence[Split], config: DedupConfig, available: frozenset[str]) -> list[Split]:
     """Deduplicate the documents of `splits`, which have the columns `available`; returns the kept shards as splits.
 
-    Also publishes `clusters.parquet` to the segment's folder. Raises UserError for a priority column that the documents don't have.
+    Also publishes `clusters.parquet` to the segment's folder, and adds what stays to the index, if there is one. Raises UserError for a
+    column that the configuration needs and the documents don't have, and for an index of other settings.
     """
+    _check(config, available)
+    splits = sorted(splits, key=lambda split: split.name)
+    if config.index is None:
+        return _run(segment, splits, config, available, None)
+    with open_index(Path(config.index), config) as index:
+        return _run(segment, splits, config, available, index)
+
+
+def _check(config: DedupConfig, available: frozenset[str]) -> None:
     for column, _ in config.priority_columns():
         if column not in available | ALWAYS_KNOWN:
             raise UserError(f"dedup.priority names the column '{column}', which the documents don't have; they have {_listed(available)}")
-    splits = sorted(splits, key=lambda split: split.name)
+    if config.index and is_url(config.index):
+        raise UserError(f"the index '{config.index}' is a URL; give a folder on a disk that all workers share")
+    if config.url and "url" not in available:
+        raise UserError(f"dedup.url needs the column 'url', which the documents don't have; they have {_listed(available)}")
+
+
+def _run(segment: Segment, splits: list[Split], config: DedupConfig, available: frozenset[str], index: Index | None) -> list[Split]:
     settings = sketch_settings(config)
     receipts = segment.step("sketch", [SketchTask(split, settings) for split in splits])
-    sketches = tuple(str(segment.step_folder("sketch") / f"{split.name}.parquet") for split in splits)
-    segment.step("order", [OrderTask(sketches, tuple(config.priority_columns()), config.exact)])
-    order = str(segment.step_folder("order") / "order.parquet")
-    documents = sum(int(receipt["rows_in"]) for receipt in receipts)
-    verified = _pair_up(segment, splits, config, sketches, order, documents) if config.near else ()
+    new = [shelf(segment.step_folder("sketch"), split.name) for split in splits]
+    sketched = digest(receipts)
+    old = index.earlier(sketched, config) if index else []
+    documents = sum(int(receipt["rows_in"]) for receipt in receipts) + sum(entry.documents for entry in old)
+    given = digest([{"sketches": sketched, "index": [entry.fingerprint for entry in old]}])
+    corpus = Corpus((*(entry.shelf for entry in old), *new), len(old), given, str(segment.step_folder("order")))
+    segment.step("order", [OrderTask(corpus, tuple(config.priority_columns()), config.exact)])
+    verified, decided = (
+        _pair_up(segment, [*(entry.split for entry in old), *splits], config, corpus, documents) if config.near else ((), "")
+    )
     names = tuple(split.name for split in splits)
-    receipt = segment.step("verdict", [VerdictTask(sketches, order, verified, names, config.chains, config.permutations)])[0]
-    verdicts = {name: str(segment.step_folder("verdict") / f"verdict-{name}.parquet") for name in names}
-    segment.step("clusters", [ClustersTask(tuple(verdicts.values()))], into=segment.directory)
+    grown = index.grown() if index else ()
+    receipt = segment.step("verdict", [VerdictTask(corpus, verified, decided, grown, names, config.chains)])[0]
+    folder = segment.step_folder("verdict")
+    verdicts = {name: str(folder / f"verdict-{name}.parquet") for name in names}
+    indexed = str(folder / INDEXED) if old else None
+    segment.step("clusters", [ClustersTask(tuple(verdicts.values()), indexed, digest([receipt]))], into=segment.directory)
+    cuts: dict[str, tuple[str, str]] = {}
+    if config.paragraphs or config.substrings:
+        cuts = find_passages(segment, splits, [str(folder / f"verdict-{name}-ranks.npy") for name in names], config, available)
+    rehydration = tuple(config.rehydration.items())
 
-    def stages(split: Split) -> tuple[RemoveDuplicates]:
-        return (RemoveDuplicates(verdicts[split.name], _hash_of(receipt, f"verdict-{split.name}.parquet")),)
+    def stages(split: Split) -> tuple[Stage, ...]:
+        fingerprint = str(receipt["outputs"][f"verdict-{split.name}.parquet"]["xxh3"])
+        remove = RemoveDuplicates(verdicts[split.name], fingerprint, rehydration)
+        return (remove, CutPassages(*cuts[split.name])) if cuts else (remove,)
 
-    return segment.rows(splits, DocumentReader(), stages, available | frozenset(WRITES))
+    writes = {*WRITES, *(CutPassages.writes if cuts else ())} - {"drop_reason"}
+    kept = segment.rows(splits, DocumentReader(), stages, available | writes)
+    if index:
+        index.extend(segment, splits, new, verdicts, indexed, digest([receipt]))
+    return kept
 
 
-def _pair_up(
-    segment: Segment, splits: Sequence[Split], config: DedupConfig, sketches: tuple[str, ...], order: str, documents: int
-) -> tuple[str, ...]:
-    """Find and verify pairs of near duplicates; returns the files of those with similar texts."""
+def _pair_up(segment: Segment, splits: list[Split], config: DedupConfig, corpus: Corpus, documents: int) -> tuple[tuple[str, ...], str]:
+    """Find and verify pairs of near duplicates; returns the files of those with similar texts, and a hash of all of them."""
     settings = sketch_settings(config)
-    parts = max(1, -(-documents // PART_DOCUMENTS))
-    tasks = [
-        BandTask(sketches, order, band, part, parts, config.permutations, config.threshold, config.bucket_limit)
-        for band in range(settings.bands)
-        for part in range(parts)
+    parts = max(1, -(-documents * settings.bands // PART_KEYS))
+    buckets = [BucketTask(corpus, Range(part, parts, 1 << 64), config.threshold, config.bucket_limit) for part in range(parts)]
+    receipts = segment.step("buckets", buckets)
+    files = _files(segment, "buckets", buckets)
+    parts = max(1, -(-sum(receipt["pairs"] for receipt in receipts) // PART_EDGES))
+    found = digest(receipts)
+    edges = [EdgesTask(corpus, files, found, Range(part, parts, documents), VERIFY_BYTES) for part in range(parts)]
+    receipts = segment.step("edges", edges)
+    paired, files = digest(receipts), _files(segment, "edges", edges)
+    firsts = [0]
+    for receipt in receipts:
+        firsts.append(firsts[-1] + int(receipt["chunks"]))
+    begins = corpus.array("begins").tolist()
+    texts = [
+        TextsTask(split, begin, end - begin, files, tuple(firsts[:-1]), paired)
+        for split, begin, end in zip(splits, begins[:-1], begins[1:], strict=True)
     ]
-    segment.step("bands", tasks)
-    bands = tuple(str(segment.step_folder("bands") / f"{task.name}.parquet") for task in tasks)
-    receipt = segment.step("edges", [EdgesTask(bands, sketches, order, VERIFY_BYTES)])[0]
-    edges = str(segment.step_folder("edges") / "edges.parquet")
-    chunks = range(int(receipt["chunks"]))
-    checks = [VerifyTask(edges, order, tuple(splits), chunk, config.threshold, config.shingle_bytes, config.seed) for chunk in chunks]
-    segment.step("verify", checks)
-    return tuple(str(segment.step_folder("verify") / f"{task.name}.parquet") for task in checks)
+    collected = digest(segment.step("texts", texts))
+    of_texts = _files(segment, "texts", texts)
+    shingling, order = shingling_of(config), corpus.order
+    checks = [
+        VerifyTask(path, order, of_texts, collected, first + chunk, chunk, config.threshold, shingling, config.chains)
+        for path, first, receipt in zip(files, firsts[:-1], receipts, strict=True)
+        for chunk in range(int(receipt["chunks"]))
+    ]
+    verified = digest(segment.step("verify", checks))
+    pairs = _files(segment, "verify", checks)
+    level = 0
+    while config.chains and len(pairs) > FAN_IN:
+        merges = [
+            ForestTask(f"forest-{level}-{place:05d}", pairs[begin : begin + FAN_IN], verified)
+            for place, begin in enumerate(range(0, len(pairs), FAN_IN))
+        ]
+        verified = digest(segment.step(f"forests-{level}", merges))
+        pairs, level = _files(segment, f"forests-{level}", merges), level + 1
+    return pairs, verified
 
 
-def _hash_of(receipt: dict[str, Any], name: str) -> str:
-    return str(receipt["outputs"][name]["xxh3"])
+def _files(segment: Segment, step: str, tasks: Sequence[Any]) -> tuple[str, ...]:
+    """The file that each task of a step is named after."""
+    return tuple(str(segment.step_folder(step) / f"{task.name}.parquet") for task in tasks)
+
+
+def digest(receipts: Sequence[dict[str, Any]]) -> str:
+    """A hash of all that some tasks wrote, from their receipts."""
+    outputs = [receipt.get("outputs", receipt) for receipt in receipts]
+    return xxhash.xxh3_128_hexdigest(repr([sorted(one.items(), key=str) for one in outputs]).encode())
 
 
 def _listed(names: frozenset[str]) -> str:

@@ -1,4 +1,4 @@
-"""The order of all documents: who is whose duplicate by id, who would survive whom, and whose text is exactly the same.
+"""The order of all documents: who is whose duplicate by id, who would survive whom, and whose text or address is exactly the same.
 
 Identifiers and priorities are compared in DuckDB, which spills to disk where it is given a folder; the rest is a few
 numbers per document.
@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.dedup.candidates import NO_RANK
+from pipeline.errors import UserError
 
 MEMORY_LIMIT = "1GB"
 _LABEL_CHARS = 200
@@ -44,67 +45,105 @@ from repeated r join documents d on d.number = r.first order by r.number
 
 PROVENANCE = (("id", pa.string()), ("source", pa.string()), ("file", pa.string()), ("source_id", pa.string()), ("position", pa.int64()))
 
+DISTINCT, SAME_TEXT, SAME_ADDRESS = 0, 1, 2
+"""How a document is a copy of a better one (`Order.copy`)."""
+
 
 @dataclass(frozen=True)
 class Order:
-    """All documents, numbered by (split, row) as they were given.
+    """All documents, numbered by (split, row) as they were given; those of an index come first and rank before all others.
 
-    rank: uint32[n], 0 for the best by priority, NO_RANK for a quarantined row. original: uint32[n], rank of the best document with
-    exactly the same text hash (its own rank if there is no better one). errors: number -> sentence, for rows whose id was seen
-    before.
+    rank: uint32[n], 0 for the best by priority, NO_RANK for a quarantined row. original: uint32[n], rank of the document whose fate it
+    shares: the best of those with the same address, and of its copies by text (its own rank if there is no better one). copy: uint8[n],
+    why it shares that fate. errors: number -> sentence, for rows whose id was seen before.
     """
 
     rank: np.ndarray
     original: np.ndarray
+    copy: np.ndarray
     errors: dict[int, str]
 
-    def error_column(self) -> pa.Array:
-        """`errors` as a string column with a row per document, null for most."""
-        index = np.full(len(self.rank), -1, np.int64)
-        index[np.fromiter(self.errors.keys(), np.int64, len(self.errors))] = np.arange(len(self.errors))
-        return pa.array(list(self.errors.values()), pa.string()).take(pa.array(index, mask=index < 0))
+    @property
+    def takes_part(self) -> np.ndarray:
+        """bool[n]: compared with others, as neither quarantined nor a copy."""
+        return (self.rank == self.original) & (self.rank != NO_RANK)
+
+    def error_column(self, begin: int, end: int) -> pa.Array:
+        """`errors` of the documents begin .. end - 1 as a string column, null for most."""
+        numbers = np.fromiter(self.errors, np.int64, len(self.errors))
+        column = np.full(end - begin, None, object)
+        for number in numbers[(numbers >= begin) & (numbers < end)].tolist():
+            column[number - begin] = self.errors[number]
+        return pa.array(column, pa.string())
 
 
-def order_documents(tables: Iterable[pa.Table], priority: list[tuple[str, bool]], exact: bool, spill: Path | None = None) -> Order:
-    """Order the documents of some tables with the columns of PROVENANCE, `hash_high` and `hash_low` (uint64, null for a blank
-    text), and those of `priority` as `priority_0`, `priority_1`, ...
+def order_documents(
+    tables: Iterable[pa.Table], priority: list[tuple[str, bool]], exact: bool, indexed: int = 0, spill: Path | None = None
+) -> Order:
+    """The order of the documents of sketch records, given table by table.
 
-    Missing priorities come last in either direction; ties go by id, then by place. spill: folder for DuckDB's temporary files beyond
-    MEMORY_LIMIT; without one it has the machine's memory.
+    priority: (column, descending) for the columns priority_0, priority_1, ...; unknown values come last in either direction, ties go by
+    id. exact: look for equal texts. indexed: the first so many documents, which stay, rank before all others. spill: an empty
+    folder for DuckDB's temporary files beyond MEMORY_LIMIT; without one it has the machine's memory. Raises UserError for 2^32 - 1
+    documents or more.
     """
     limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)} if spill else {"temp_directory": ""}
     connection = duckdb.connect(config={"threads": 1, **limits})
     try:
-        count, high, low, usable = _load(connection, tables)
+        count, hashes = _load(connection, tables)
+        if count >= int(NO_RANK):
+            raise UserError(f"the input has {count:,} documents, and dedup can number {int(NO_RANK) - 1:,}; deduplicate it in parts")
         errors = _repeated(connection, count)
         keys = [f"priority_{index} {'desc' if descending else 'asc'} nulls last" for index, (_, descending) in enumerate(priority)]
         rank = np.full(count, NO_RANK, np.uint32)
         if count:
             ranked = connection.execute(
                 "select number from documents where number not in (select number from repeated) order by "
-                + ", ".join([*keys, "id asc nulls last", "number asc"])
+                + ", ".join([f"number >= {indexed}", *keys, "id asc nulls last", "number asc"])
             ).fetchnumpy()["number"]
             rank[ranked] = np.arange(len(ranked), dtype=np.uint32)
     finally:
         connection.close()
-    return Order(rank, _originals(rank, high, low, usable) if exact else rank, errors)
+    original, copy = rank.copy(), np.zeros(count, np.uint8)
+    if "url" in hashes:
+        _share(original, copy, rank != NO_RANK, *hashes["url"], SAME_ADDRESS)
+    if exact:
+        _share(original, copy, (rank != NO_RANK) & (copy == DISTINCT), *hashes["hash"], SAME_TEXT)
+        alike = copy == SAME_ADDRESS  # the best document of an address may itself be a copy of a better text
+        number = numbers_of_ranks(rank)
+        original[alike] = original[number[original[alike]]]
+    return Order(rank, original, copy, errors)
 
 
-def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """Number the rows and move them into the table `documents`; the text hashes stay here, as arrays."""
+def numbers_of_ranks(rank: np.ndarray) -> np.ndarray:
+    """uint32: the number of the document of each rank."""
+    ranked = np.flatnonzero(rank != NO_RANK)
+    number = np.empty(len(ranked), np.uint32)
+    number[rank[ranked]] = ranked
+    return number
+
+
+def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> tuple[int, dict[str, tuple[np.ndarray, ...]]]:
+    """Number the rows and move them into the table `documents`; hashes of texts and addresses stay here, as (high, low, known)."""
     count = 0
-    highs, lows, usables = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, bool)]
+    parts: dict[str, list[list[np.ndarray]]] = {"hash": [[np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, bool)]]}
+    first = True
     for table in tables:
-        usables.append(table.column("hash_high").is_valid().to_numpy())
-        highs.append(table.column("hash_high").fill_null(0).to_numpy())
-        lows.append(table.column("hash_low").fill_null(0).to_numpy())
-        numbered = table.drop_columns(["hash_high", "hash_low"])
-        numbered = numbered.append_column("number", pa.array(np.arange(count, count + len(table))))
+        for kind in ("hash", "url"):
+            high, low = f"{kind}_high", f"{kind}_low"
+            if high not in table.column_names:
+                continue
+            values = [table.column(high).fill_null(0).to_numpy(), table.column(low).fill_null(0).to_numpy()]
+            for part, array in zip(parts.setdefault(kind, [[], [], []]), [*values, table.column(high).is_valid().to_numpy()], strict=True):
+                part.append(array)
+            table = table.drop_columns([high, low])
+        numbered = table.append_column("number", pa.array(np.arange(count, count + len(table))))
         connection.register("batch", numbered)
-        connection.execute("insert into documents from batch" if len(highs) > 2 else "create table documents as from batch")
+        connection.execute("create table documents as from batch" if first else "insert into documents by name from batch")
         connection.unregister("batch")
+        first = False
         count += len(table)
-    return count, np.concatenate(highs), np.concatenate(lows), np.concatenate(usables)
+    return count, {kind: tuple(np.concatenate(part) for part in columns) for kind, columns in parts.items()}
 
 
 def _repeated(connection: duckdb.DuckDBPyConnection, count: int) -> dict[int, str]:
@@ -123,13 +162,22 @@ def _sentence(label: str, file: str | None, position: int | None, first: int) ->
     return f"duplicate id '{label}': first seen at {where}"
 
 
-def _originals(rank: np.ndarray, high: np.ndarray, low: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The least rank among the documents of equal hash; a blank text (not usable) is nobody's duplicate."""
-    original = rank.copy()
-    rows = np.flatnonzero(usable & (rank != NO_RANK))
-    rows = rows[np.lexsort((rank[rows], low[rows], high[rows]))]
+def _share(
+    original: np.ndarray, copy: np.ndarray, eligible: np.ndarray, high: np.ndarray, low: np.ndarray, known: np.ndarray, why: int
+) -> None:
+    """Give documents with equal 128-bit hashes the least of their ranks as original; a null hash (not known) equals none."""
+    rows = np.flatnonzero(eligible & known)
+    rows = rows[np.argsort(high[rows])]
+    beside = np.zeros(len(rows), bool)
+    same = high[rows[1:]] == high[rows[:-1]]
+    beside[1:] |= same
+    beside[:-1] |= same
+    rows = rows[beside]  # few documents are copies: only those are sorted by all there is
+    rows = rows[np.lexsort((original[rows], low[rows], high[rows]))]
     if len(rows) == 0:
-        return original
+        return
     begins = np.concatenate(([True], (high[rows][1:] != high[rows][:-1]) | (low[rows][1:] != low[rows][:-1])))
-    original[rows] = rank[rows[np.flatnonzero(begins)]][np.cumsum(begins) - 1]
-    return original
+    best = original[rows[np.flatnonzero(begins)]][np.cumsum(begins) - 1]
+    copies = rows[original[rows] != best]
+    original[rows] = best
+    copy[copies] = why

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.dedup.verdicts import EXACT, NEAR, REASONS
+from pipeline.dedup.rehydration import weights
+from pipeline.dedup.verdicts import DROPPED, KEPT, REASONS
 from pipeline.errors import RunFailed
 from pipeline.schema import with_columns
 
-WRITES = ("cluster", "cluster_size", "similarity")
+FOUND = ("cluster", "cluster_size", "similarity")
+WRITES = (*FOUND, "rehydration_weight")
 
 
 @lru_cache(maxsize=1)
@@ -28,26 +30,29 @@ def _verdicts(path: str, fingerprint: str) -> pa.Table:
 class RemoveDuplicates:
     """Carry out the verdicts on one split (`verdict`: path of its verdict file; `fingerprint`: the file's hash).
 
-    Sets cluster, cluster_size and similarity; `drop_reason` to exact_duplicate or near_duplicate; `error` for an id seen before.
+    Sets cluster, cluster_size, similarity and, where a document stays, rehydration_weight (`rehydration`: weight from each cluster size
+    on); `drop_reason` to exact_duplicate, url_duplicate or near_duplicate; `error` for an id seen before.
     Rows are found by id. An id that the split holds more than once is told apart by its place: batches are expected in the order of the
     split, and the stage remembers where the last one ended. Raises RunFailed for an id without a verdict.
     """
 
     name: ClassVar[str] = "remove_duplicates"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[frozenset[str]] = frozenset({"id"})
     writes: ClassVar[frozenset[str]] = frozenset(WRITES)
 
     verdict: str = field(metadata={"fingerprint": False})
-    fingerprint: str = ""
+    fingerprint: str
+    rehydration: tuple[tuple[int, int], ...]
 
     def __call__(self, table: pa.Table) -> pa.Table:
         verdicts = _verdicts(self.verdict, self.fingerprint)
         rows = self._rows(table.column("id").combine_chunks(), verdicts.column("id"))
         found = verdicts.take(pa.array(rows))
-        columns = {name: found.column(name) for name in WRITES}
-        dropped = pc.is_in(found.column("verdict"), pa.array([REASONS[EXACT], REASONS[NEAR]]))
-        columns["drop_reason"] = pc.if_else(dropped, found.column("verdict"), pa.scalar(None, pa.string()))
+        columns = {name: found.column(name) for name in FOUND}
+        verdict, none = found.column("verdict"), pa.scalar(None, pa.string())
+        columns["drop_reason"] = pc.if_else(pc.is_in(verdict, pa.array(DROPPED)), verdict, none)
+        columns["rehydration_weight"] = rehydration_weights(found.column("cluster_size"), verdict, dict(self.rehydration))
         columns["error"] = found.column("error")
         return with_columns(table, columns)
 
@@ -61,6 +66,13 @@ class RemoveDuplicates:
         # Not a field, so no part of the settings: only a hint for ids that occur twice, and wrong at worst until the next batch.
         object.__setattr__(self, "_next", int(rows[-1]) + 1 if len(rows) else begin)
         return rows
+
+
+def rehydration_weights(sizes: pa.ChunkedArray, verdict: pa.ChunkedArray, table: dict[int, int]) -> pa.Array:
+    """The weight of each document that stays, null for the others."""
+    stays = pc.equal(verdict, REASONS[KEPT])
+    found = weights(pc.fill_null(sizes, 1).to_numpy(), table)
+    return pc.if_else(stays, pa.array(found), pa.scalar(None, pa.int32()))
 
 
 def _rows_by_id(ids: pa.Array, known: pa.ChunkedArray, path: str) -> np.ndarray:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.dedup.candidates import NO_RANK
-from pipeline.dedup.components import connect, lead
-from pipeline.dedup.order import Order
+from pipeline.dedup.components import Components, Leaders
+from pipeline.dedup.order import SAME_ADDRESS, SAME_TEXT, Order, numbers_of_ranks
 
-KEPT, EXACT, NEAR, REPEATED = 0, 1, 2, 3
-REASONS = ("kept", "exact_duplicate", "near_duplicate", "duplicate_id")
+KEPT, EXACT, URL, NEAR, REPEATED = 0, 1, 2, 3, 4
+REASONS = ("kept", "exact_duplicate", "url_duplicate", "near_duplicate", "duplicate_id")
 """Names of the verdicts, by the numbers above."""
+DROPPED = REASONS[EXACT : NEAR + 1]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Proven pairs: uint32 ranks better < worse, and float64 similarity of their texts, at or above the threshold."""
+    """Proven pairs: uint32 ranks better < worse, and float64 similarity of their texts, at or above the threshold; sorted by worse."""
 
     better: np.ndarray
     worse: np.ndarray
@@ -37,51 +39,60 @@ class Verdicts:
     reason: np.ndarray
 
 
-def no_pairs() -> Pairs:
-    """What a run without near duplicates has proven."""
-    return Pairs(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0))
+def judge(order: Order, pairs: Iterable[Pairs], chains: bool, sizes: np.ndarray | None = None) -> Verdicts:
+    """Decide on every document. Pairs are of documents that take part, over all of `pairs` in order of worse; copies share the fate of
+    their original.
 
-
-def judge(order: Order, pairs: Pairs, chains: bool) -> Verdicts:
-    """Decide on every document. Pairs are of originals only; exact copies share the fate of their original.
-
-    With chains, a document may go without a proven pair with its survivor: its similarity is then NaN, for the caller to estimate.
+    sizes: int32, how many documents each of the first (those of an index) stands for already. Where no pair tells it, a document's
+    similarity to its survivor is NaN, for the caller to estimate: in chains, and for another text of the same address.
     """
     ranked = order.rank != NO_RANK
-    count = int(ranked.sum())
-    number = np.empty(count, np.int64)
-    number[order.rank[ranked]] = np.flatnonzero(ranked)
-    if chains:
-        survivor_rank = connect(count, pairs.better, pairs.worse)
-        closeness = _direct(survivor_rank, pairs)
-    else:
-        survivor_rank, closeness = lead(count, pairs.better, pairs.worse, pairs.similarity)
+    number = numbers_of_ranks(order.rank)
+    survivor_rank, closeness = _chained(len(number), pairs) if chains else _led(len(number), pairs)
     original = order.original[ranked]
     chosen = survivor_rank[original]
-    reason = np.where(chosen != original, NEAR, np.where(order.rank[ranked] != original, EXACT, KEPT))
+    copy = order.copy[ranked]
+    reason = np.select([copy == SAME_ADDRESS, chosen != original, copy == SAME_TEXT], [URL, NEAR, EXACT], KEPT)
     survivor = np.full(len(ranked), -1, np.int64)
     similarity, size = np.full(len(ranked), np.nan), np.zeros(len(ranked), np.int32)
     reasons = np.full(len(ranked), REPEATED, np.int8)
-    survivor[ranked], similarity[ranked], reasons[ranked] = number[chosen], closeness[original], reason
-    size[ranked] = np.bincount(chosen, minlength=count)[chosen]
+    survivor[ranked], reasons[ranked] = number[chosen], reason
+    similarity[ranked] = np.where(reason == URL, np.nan, closeness[original])
+    counts = np.bincount(chosen, minlength=len(number))
+    if sizes is not None:
+        counts[order.rank[: len(sizes)]] += sizes - 1
+    size[ranked] = counts[chosen]
     return Verdicts(survivor, similarity, size, reasons)
 
 
-def _direct(survivor: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """Similarity to the survivor where there is a pair with it, 1.0 for a survivor, NaN for the others."""
-    similarity = np.where(survivor == np.arange(len(survivor)), 1.0, np.nan)
-    direct = survivor[pairs.worse] == pairs.better
-    similarity[pairs.worse[direct]] = pairs.similarity[direct]
-    return similarity
+def _led(count: int, pairs: Iterable[Pairs]) -> tuple[np.ndarray, np.ndarray]:
+    leaders = Leaders(count)
+    for part in pairs:
+        leaders.add(part.better, part.worse, part.similarity)
+    return leaders.result()
 
 
-def estimates(signatures: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """float64[pairs]: the share of equal slots of signatures left[i] and right[i]; in slices, so that memory stays small."""
-    parts = [np.zeros(0)]
-    for begin in range(0, len(left), 1 << 16):
-        piece = slice(begin, begin + (1 << 16))
-        parts.append((signatures[left[piece]] == signatures[right[piece]]).mean(axis=1))
-    return np.concatenate(parts)
+def _chained(count: int, pairs: Iterable[Pairs]) -> tuple[np.ndarray, np.ndarray]:
+    """Components; similarity to the survivor where there is a pair with it, 1.0 for a survivor, NaN for the others."""
+    components, held = Components(count), []
+    for part in pairs:
+        components.add(part.better, part.worse)
+        held.append(part)
+    survivor = components.result()
+    similarity = np.where(survivor == np.arange(count), 1.0, np.nan)
+    for part in held:
+        direct = survivor[part.worse] == part.better
+        similarity[part.worse[direct]] = part.similarity[direct]
+    return survivor, similarity
+
+
+def estimates(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """float64[pairs]: similarity of documents by their sketches, slots uint8[pairs, permutations] of either side.
+
+    Slots are low bytes, of which 1 in 256 unlike ones agree by chance; that share is taken off (Li and Koenig 2010, section 2).
+    """
+    share = (left == right).mean(axis=1) if left.shape[1] else np.full(len(left), np.nan)
+    return np.maximum((share - 1 / 256) / (1 - 1 / 256), 0.0)
 
 
 def cluster_ids(survivor: np.ndarray, begin: int, ids: pa.Array, remote: np.ndarray, remote_ids: pa.Array) -> pa.Array:
@@ -95,12 +106,13 @@ def verdict_table(ids: pa.Array, cluster: pa.Array, verdicts: Verdicts, rows: sl
     """The verdicts of some consecutive documents as columns; everything but id, verdict and error is null for a repeated id."""
     reason = verdicts.reason[rows]
     repeated = reason == REPEATED
+    similarity = verdicts.similarity[rows]
     return pa.table(
         {
             "id": ids,
             "cluster": cluster,
             "cluster_size": pa.array(verdicts.size[rows], mask=repeated),
-            "similarity": pa.array(verdicts.similarity[rows], mask=repeated),
+            "similarity": pa.array(similarity, mask=repeated | np.isnan(similarity)),
             "verdict": pa.array(REASONS, pa.string()).take(pa.array(reason)),
             "error": errors,
         }

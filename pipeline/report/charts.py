@@ -70,6 +70,26 @@ def histogram(pairs: Sequence[tuple[float, float]], label: str, height: int = 12
     return _svg(label, f"0 0 {10 * max(1, len(pairs))} {height}", height, bars, "histogram")
 
 
+def columns(values: Sequence[float], label: str, height: int = 120) -> Markup:
+    """One column per value, in proportion to the highest."""
+    highest = max(values, default=0) or 1
+    heights = [max((height - 2) * value / highest, 0.7) if value > 0 else 0.0 for value in values]
+    bars = [_rectangle(10 * index + 0.5, height - tall, 9, tall, "kept", "") for index, tall in enumerate(heights) if tall]
+    return _svg(label, f"0 0 {10 * max(1, len(values))} {height}", height, bars, "histogram")
+
+
+def areas(lines: Sequence[tuple[str, Sequence[tuple[float, float]]]], mark: float, label: str, height: int = 120) -> Markup:
+    """Areas under lines of (x, y), each from 0 to 1 and ascending by x, one over the other, and an upright mark at x."""
+    shapes = []
+    for kind, points in lines:
+        path = " ".join(f"{_WIDTH * x:.1f},{height - (height - 2) * y:.1f}" for x, y in points)
+        ends = (points[0][0], points[-1][0]) if points else (0.0, 0.0)
+        corners = f"{_WIDTH * ends[0]:.1f},{height} {path} {_WIDTH * ends[1]:.1f},{height}"
+        shapes.append(Markup('<polygon class="{}" points="{}"/>').format(kind, corners))
+    shapes.append(_rectangle(min(_WIDTH * mark, _WIDTH - 4), 0, 4, height, "asked", ""))
+    return _svg(label, f"0 0 {_WIDTH:g} {height}", height, shapes, "histogram")
+
+
 def _rectangle(x: float, y: float, width: float, height: float, kind: str, label: str) -> Markup:
     title = Markup("<title>{}</title>").format(label) if label else Markup("")
     return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}">{}</rect>').format(

@@ -1,4 +1,4 @@
-"""What the shards say about their documents: languages, domains, lengths, duplicates, contamination, quarantine examples.
+"""What the shards say about their documents: languages, domains, lengths, contamination, quarantine examples.
 
 Queries name the columns they need, never `text`, so a report costs a scan of small columns even when the corpus is large.
 """
@@ -150,30 +150,6 @@ class Tables:
             for lang in order[:LABELS]
         ]
         return {"before": before, "after": last, "languages": languages}
-
-    def duplicates(self) -> dict[str, Any] | None:
-        """Clusters: how many, of which kind and size, and the largest with their surviving document; null without clusters.parquet."""
-        if self._folder.file("dedup", "clusters.parquet") is None:
-            return None
-        totals = self.rows("duplicate clusters", "select count(distinct cluster) as clusters, count(*) as documents from clusters")
-        kinds = self.rows(
-            "kinds of duplicates",
-            "select kind, count(*) as documents from clusters where not survivor group by kind order by documents desc, kind",
-        )
-        sizes = self.rows(
-            "sizes of clusters",
-            """select case when n = 2 then '2' when n <= 5 then '3–5' when n <= 10 then '6–10' when n <= 100 then '11–100'
-            else 'over 100' end as size, count(*) as clusters, sum(n)::bigint as documents
-            from (select count(*) as n from clusters group by cluster) group by 1 order by min(n)""",
-        )
-        largest = self.rows(
-            "largest clusters",
-            f"""select c.*, d.source, d.title, d.url from (select cluster, count(*) as size, min(similarity) as lowest_similarity
-            from clusters
-            group by cluster order by size desc, cluster limit {LARGEST}) c
-            left join (select id, source, title, url from kept_dedup) d on d.id = c.cluster order by size desc, c.cluster""",
-        )
-        return {**(totals[0] if totals else {"clusters": 0, "documents": 0}), "kinds": kinds, "sizes": sizes, "largest": shown(largest)}
 
     def contamination(self, looked_for: dict[str, Any]) -> dict[str, Any] | None:
         """Matches per benchmark and the longest ones; null without matches.parquet.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report import distributions, refined
+from pipeline.report.duplicates import duplicates
 from pipeline.report.run_folder import RunFolder, SegmentFolder, number, open_run, read_json, reasons, steps_of
 from pipeline.report.text import visible, without_secrets
 from pipeline.report.views import connect_folder
@@ -40,7 +41,7 @@ def build_report(run: Path) -> dict[str, Any]:
             "cut_lines": refined.cut_lines(tables),
             "personal": refined.personal(tables),
             "speed": [_speed(segment) for segment in folder.segments] + _corpus_speed(folder),
-            "duplicates": tables.duplicates(),
+            "duplicates": duplicates(tables, folder),
             "contamination": tables.contamination(looked_for),
             "quarantine": tables.quarantine(),
         }

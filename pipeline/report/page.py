@@ -71,6 +71,7 @@ def render_page(report: dict[str, Any]) -> str:
         phases=_phases(report["mixture"]),
         histograms=_histograms(report["lengths"]),
         rules=_rules(report["rules"]),
+        found=_duplicates(report["duplicates"]),
         speed=_speed(report["speed"]),
         config=json.dumps(report["run"]["config"], indent=1, ensure_ascii=False),
     )
@@ -214,6 +215,32 @@ def _rules(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
             charts.Share(also, "rest", f"break others, too: {text.count(also)}"),
         ]
         shown.append(one | {"bar": charts.stacked_bar(parts, most, 10)})
+    return shown
+
+
+def _duplicates(duplicates: dict[str, Any] | None) -> dict[str, Any]:
+    """Charts of dedup: `sizes` with bars, `similarities` and `curve`, each with the ticks of its axis, or none where there is nothing."""
+    if duplicates is None:
+        return {"sizes": [], "similarities": None, "curve": None}
+    most = max((row["documents"] for row in duplicates["sizes"]), default=0)
+    shown: dict[str, Any] = {"similarities": None, "curve": None}
+    shown["sizes"] = [
+        row | {"bar": charts.stacked_bar([charts.Share(row["documents"], "kept", f"{text.count(row['documents'])} documents")], most, 10)}
+        for row in duplicates["sizes"]
+    ]
+    bins = duplicates["similarities"]
+    if bins:
+        ticks = [f"{value:g}" for value in (bins[0]["from"], bins[-1]["to"])]
+        label = f"Similarities of {sum(one['documents'] for one in bins):,} near duplicates, from {ticks[0]} to {ticks[1]}"
+        shown["similarities"] = {"chart": charts.columns([one["documents"] for one in bins], label), "ticks": ticks}
+    curve = duplicates["curve"]
+    if curve:
+        lines = [
+            (kind, [(one["similarity"], one[key]) for one in curve["points"]])
+            for kind, key in (("before", "compared"), ("kept", "verified"))
+        ]
+        label = f"Probability that a pair is found, by similarity from 0 to 1; the threshold is {curve['threshold']:g}"
+        shown["curve"] = {"chart": charts.areas(lines, curve["threshold"], label), "ticks": ["0", "0.25", "0.5", "0.75", "1"]}
     return shown
 
 

@@ -33,7 +33,15 @@ _INT: pa.DataType = pa.int64()
 _REAL: pa.DataType = pa.float64()
 
 CLUSTERS_SCHEMA = pa.schema(
-    [("id", _TEXT), ("cluster", _TEXT), ("survivor", pa.bool_()), ("cluster_size", pa.int32()), ("similarity", _REAL), ("kind", _TEXT)]
+    [
+        ("id", _TEXT),
+        ("cluster", _TEXT),
+        ("survivor", pa.bool_()),
+        ("cluster_size", pa.int32()),
+        ("similarity", _REAL),
+        ("kind", _TEXT),
+        ("indexed", pa.bool_()),
+    ]
 )
 CONTAMINATION_SCHEMA = pa.schema(
     [("id", _TEXT), ("url", _TEXT), ("source", _TEXT), *((one.name, one.type) for one in MATCH), ("action", _TEXT)]

@@ -120,7 +120,8 @@ def test_cuts_and_order_of_splits_change_nothing_but_the_files(tmp_path, table):
 def test_key_ranges_change_nothing(tmp_path, table, monkeypatch):
     splits = splits_of(tmp_path / "in", table, [60])
     expected = result(move(tmp_path / "one", splits, DedupConfig()))
-    monkeypatch.setattr("pipeline.dedup.move.PART_DOCUMENTS", 30)
+    monkeypatch.setattr("pipeline.dedup.move.PART_KEYS", 300)
+    monkeypatch.setattr("pipeline.dedup.move.PART_EDGES", 200)
     assert result(move(tmp_path / "many", splits, DedupConfig())) == expected
 
 
@@ -140,8 +141,9 @@ def test_a_second_run_does_nothing_and_a_changed_one_only_what_it_must(tmp_path,
     move(tmp_path / "run", splits, DedupConfig(), engine)
     assert engine.done == []
     move(tmp_path / "run", splits, DedupConfig(chains=True), engine)
-    assert {"verdict", "clusters"} <= set(engine.done) <= {"verdict", "clusters", *(split.name for split in splits)}
-    assert engine.done.count(splits[0].name) <= 1  # its rows, not its sketch
+    decided = {"verify-00000", "verdict", "clusters"}
+    assert decided <= set(engine.done) <= {*decided, *(split.name for split in splits)}
+    assert engine.done.count(splits[0].name) <= 1  # its rows, neither its sketch nor its texts
 
 
 def test_worker_processes_give_the_same_bytes(tmp_path, table):
@@ -233,7 +235,7 @@ def stage_for(tmp_path: Path, ids: list[str], errors: list[str | None]) -> Remov
     )
     path = tmp_path / "verdict.parquet"
     pq.write_table(table, path)
-    return RemoveDuplicates(str(path), file_facts(path)["xxh3"])
+    return RemoveDuplicates(str(path), file_facts(path)["xxh3"], ((1, 1),))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

@@ -1,4 +1,4 @@
-"""Candidate pairs, verification and grouping: each kernel against its twin, and buckets that would hurt."""
+"""Candidate pairs and grouping: each kernel against its twin, and buckets that would hurt."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup.candidates import EDGES_PER_MEMBER, Edges, bucket_edges, bucketed, distinct
-from pipeline.dedup.components import connect, lead
-from pipeline.dedup.verify import chunks, exact_similarities, rejection_limits
-
-from . import twin
-from .test_sketch import TEXTS, normalized
+from pipeline.dedup.bands import rejection_limits
+from pipeline.dedup.candidates import (
+    EDGES_PER_LATE_MEMBER,
+    EDGES_PER_MEMBER,
+    NO_RANK,
+    bucket_edges,
+    bucket_slices,
+    bucketed,
+    chunks,
+    distinct,
+)
+from pipeline.dedup.components import Components, Leaders, forest
 
 
 @settings(max_examples=60, deadline=None)
@@ -28,73 +34,85 @@ def test_buckets_are_the_groups_of_equal_keys_by_rank(keys, generator):
     assert found == [group for group in expected if len(group) > 1]
 
 
-def edges_of(signatures: np.ndarray, limit: int, threshold: float = 0.5, starts: list[int] | None = None) -> Edges:
-    count = len(signatures)
-    filled = np.full(count, signatures.shape[1], np.uint16)
-    return bucket_edges(np.array(starts or [0, count], np.int64), signatures, np.arange(count, dtype=np.uint32), filled, threshold, limit)
+def connect(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    components = Components(count)
+    components.add(left, right)
+    return components.result()
+
+
+def lead(count: int, better: np.ndarray, worse: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    leaders, order = Leaders(count), np.argsort(worse, kind="stable")
+    for part in np.array_split(order, 3):
+        leaders.add(better[part], worse[part], similarity[part])
+    return leaders.result()
+
+
+def edges_of(slots: np.ndarray, limit: int, threshold: float = 0.5, first_new: int = 0) -> list[tuple[int, int]]:
+    """(better, worse) of each candidate pair of one bucket."""
+    count = len(slots)
+    filled = np.full(count, slots.shape[1], np.uint16)
+    starts, ranks = np.array([0, count], np.int64), np.arange(count, dtype=np.uint32)
+    packed = bucket_edges(starts, slots, ranks, filled, threshold, limit, first_new)
+    return [(edge & 0xFFFFFFFF, edge >> 32) for edge in packed.tolist()]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 14), st.integers(0, 2**32 - 1), st.sampled_from([64, 3]))
 def test_pairs_of_a_bucket_are_those_of_the_twin(count, seed, limit):
-    signatures = np.random.default_rng(seed).integers(0, 2, (count, 64)).astype(np.uint32)
-    edges = edges_of(signatures, limit)
+    signatures = np.random.default_rng(seed).integers(0, 2, (count, 64)).astype(np.uint8)
     rejected_below = rejection_limits(0.5, 64)
     expected = []
     for member in range(1, count):
         others = list(range(min(member, limit))) + ([member - 1] if member > limit else [])
         alike = [(other, int((signatures[other] == signatures[member]).sum())) for other in others]
         near = [(other, member) for other, matches in alike if matches >= rejected_below[64]]
-        expected += near[:EDGES_PER_MEMBER] if member >= limit else near
-    assert list(zip(edges.better.tolist(), edges.worse.tolist(), strict=True)) == expected
+        expected += near[:EDGES_PER_LATE_MEMBER] if member > limit else near[:EDGES_PER_MEMBER]
+    assert edges_of(signatures, limit) == expected
+    assert edges_of(signatures, limit, first_new=5) == [pair for pair in expected if pair[1] >= 5]
 
 
 def test_a_bad_first_member_hides_no_pair():
     """Star edges to one centre, as most implementations make, would lose the pair (1, 2) here."""
-    signatures = np.zeros((3, 64), np.uint32)
-    signatures[0] = 9
-    edges = edges_of(signatures, limit=64, threshold=0.8)
-    assert list(zip(edges.better, edges.worse, strict=True)) == [(1, 2)]
+    slots = np.zeros((3, 64), np.uint8)
+    slots[0] = 9
+    assert edges_of(slots, limit=64, threshold=0.8) == [(1, 2)]
 
 
 def test_a_hot_bucket_gives_few_pairs_per_member():
     count, limit = 20000, 16
-    edges = edges_of(np.zeros((count, 16), np.uint32), limit)
-    assert len(edges.better) <= limit * limit / 2 + EDGES_PER_MEMBER * count
-    survivor, _ = lead(count, edges.better, edges.worse, np.ones(len(edges.better)))
+    edges = np.array(edges_of(np.zeros((count, 16), np.uint8), limit), np.uint32)
+    assert len(edges) <= limit * EDGES_PER_MEMBER + EDGES_PER_LATE_MEMBER * count
+    survivor, _ = lead(count, edges[:, 0].copy(), edges[:, 1].copy(), np.ones(len(edges)))
     assert (survivor == 0).all()
 
 
+def test_quarantined_documents_and_buckets_of_the_index_alone_are_left_out():
+    keys = np.array([5, 5, 7, 7, 9, 9, 9], np.uint64)
+    ranks = np.array([NO_RANK, 8, 0, 1, 2, 9, 3], np.uint32)
+    members, starts = bucketed(keys, ranks, first_new=4)
+    assert members.tolist() == [4, 6, 5] and starts.tolist() == [0, 3]
+
+
+def test_slices_of_buckets_are_bounded_and_complete(monkeypatch):
+    monkeypatch.setattr("pipeline.dedup.candidates.SLICE_MEMBERS", 10)
+    starts = np.cumsum([0, 2, 3, 9, 30, 2, 2, 2, 2, 3])
+    cuts = bucket_slices(starts)
+    assert cuts[0][0] == 0 and cuts[-1][1] == len(starts) - 1 and all(before[1] == after[0] for before, after in pairwise(cuts))
+    assert all(starts[last] - starts[first] <= 10 or last == first + 1 for first, last in cuts)
+
+
 def test_distinct_keeps_each_pair_once_and_sorted():
-    part = Edges(np.array([1, 0], np.uint32), np.array([2, 3], np.uint32))
+    part = np.array([3 << 32, 2 << 32 | 1], np.uint64)
     merged = distinct([part, part])
-    assert merged.better.tolist() == [0, 1] and merged.worse.tolist() == [3, 2]
+    assert merged.better.tolist() == [1, 0] and merged.worse.tolist() == [2, 3]
     assert len(distinct([]).better) == 0
 
 
-@settings(max_examples=100, deadline=None)
-@given(TEXTS, st.sampled_from([4, 9, 27]), st.data())
-def test_exact_similarity_is_that_of_the_twin(texts, shingle_bytes, data):
-    index = st.integers(0, len(texts) - 1)
-    pairs = data.draw(st.lists(st.tuples(index, index), min_size=1, max_size=8))
-    left, right = (np.array(side) for side in zip(*pairs, strict=True))
-    found = exact_similarities(normalized(texts), left, right, shingle_bytes, 3)
-    assert found.tolist() == [twin.jaccard(texts[one], texts[other], shingle_bytes) for one, other in pairs]
-
-
-def test_rejection_needs_independent_slots():
-    rejected_below = rejection_limits(0.8, 128)
-    assert rejected_below[128] == 89  # 128 x (0.8 - 3 x 0.0354)
-    assert rejected_below[1] == 0  # one shingle rules nothing out: the texts are compared
-    assert (np.diff(rejected_below[1:]) >= 0).all()
-
-
 def test_chunks_hold_a_bounded_amount_of_text():
-    better, worse = np.array([0, 0, 0, 1, 2], np.uint32), np.array([1, 2, 3, 2, 3], np.uint32)
+    better, worse = np.array([0, 0, 1, 0, 2], np.uint32), np.array([1, 2, 2, 3, 3], np.uint32)
     sizes = np.full(4, 10)
     assert chunks(better, worse, sizes, 1000).tolist() == [0] * 5
-    cut = chunks(better, worse, sizes, 30)
-    assert (np.diff(cut) >= 0).all() and cut[0] == 0 and set(cut.tolist()) == set(range(cut.max() + 1)) and cut.max() > 0
+    assert chunks(better, worse, sizes, 30).tolist() == [0, 0, 0, 1, 1]  # pairs of one worse document stay together
     assert len(chunks(better[:0], worse[:0], sizes, 30)) == 0
 
 
@@ -141,6 +159,19 @@ def test_a_long_chain_is_one_component_but_not_one_leader():
     assert (connect(len(nodes), nodes[:-1], nodes[1:]) == 0).all()
     survivor, _ = lead(len(nodes), nodes[:-1], nodes[1:], np.ones(len(nodes) - 1))
     assert (survivor == nodes - nodes % 2).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(EDGES)
+def test_a_forest_has_the_components_of_all_edges_and_every_edge_of_their_best(edges):
+    sides = np.array([(min(edge), max(edge)) for edge in edges], np.uint32).reshape(-1, 2)
+    left, right = sides[:, 0].copy(), sides[:, 1].copy()
+    chosen = forest(left, right, np.ones(len(edges)))
+    expected = connect(20, left, right)
+    assert connect(20, left[chosen], right[chosen]).tolist() == expected.tolist()
+    assert len(chosen) == 20 - len(set(expected.tolist()))
+    direct = {(int(one), int(other)) for one, other in sides if expected[other] == one}
+    assert direct <= {(int(one), int(other)) for one, other in sides[chosen]}
 
 
 @pytest.mark.parametrize("count", [0, 1])
