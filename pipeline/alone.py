@@ -109,13 +109,14 @@ def run_alone(
     move: str,
     splits: Sequence[Split],
     out: Path,
-    min_kept_share: float,
+    config: Any,
     options: Options,
     progress: Progress,
     work: Callable[[Segment], Any],
 ) -> dict[str, Any]:
     """Do `work` on a segment whose folder is `out`, on the engine that was asked for; returns the manifest.
 
+    config: the move's settings, which the manifest records.
     Raises UserError when `out` holds the input, a run, or the result of another move: writing there would destroy it.
     """
     out = out.absolute()  # workers, here or on a cluster, have folders of their own
@@ -123,7 +124,8 @@ def run_alone(
     with run_directory(out):
         engine = start_engine(options.engine, options.workers, options.address)
         try:
-            work(Segment(out, move, engine, progress, min_kept_share, alone=True))
+            settings = config.model_dump(mode="json")
+            work(Segment(out, move, engine, progress, config.min_kept_share, alone=True, config=settings))
         finally:
             engine.close()
     manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))

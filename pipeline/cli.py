@@ -164,8 +164,9 @@ def doctor(as_json: opt.Json = False) -> None:
         raise RunFailed("something that the platform needs is broken; see the lines above")
 
 
-for _command in (stage_commands.ingest, stage_commands.refine, stage_commands.dedup):
+for _command in (stage_commands.ingest, stage_commands.refine):
     app.command(rich_help_panel=_STAGES)(_command)
+app.add_typer(stage_commands.dedup_app, name="dedup", rich_help_panel=_STAGES)
 app.add_typer(stage_commands.classify_app, name="classify", rich_help_panel=_STAGES)
 app.command(rich_help_panel=_STAGES)(stage_commands.decontaminate)
 app.add_typer(stage_commands.balance_app, name="balance", rich_help_panel=_STAGES)

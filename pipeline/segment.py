@@ -90,12 +90,22 @@ class _Job:
 class Segment:
     """One folder of a run. `rows` runs a chain of stages over splits; `step` runs tasks of a whole-corpus move."""
 
-    def __init__(self, run: Path, name: str, engine: Engine, progress: Progress, min_kept_share: float, alone: bool = False) -> None:
-        """`alone`: a stage command, whose output folder is the segment's folder itself."""
+    def __init__(
+        self,
+        run: Path,
+        name: str,
+        engine: Engine,
+        progress: Progress,
+        min_kept_share: float,
+        alone: bool = False,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        """`alone`: a stage command, whose output folder is the segment's folder itself. config: what its manifest records, as no run.json
+        does it."""
         self.name, self.engine, self.progress = name, engine, progress
         self.directory = run if alone else run / name
         self._temporary = run / ".tmp"
-        self._min_kept_share = min_kept_share
+        self._min_kept_share, self._config = min_kept_share, config
         self._key = "--set min_kept_share=0" if alone else f"--set {name}.min_kept_share=0"
         self._steps: list[dict[str, Any]] = []
         self._written: dict[str, Any] | None = None
@@ -200,6 +210,7 @@ class Segment:
             "steps": self._steps,
             "wall_seconds": round(time.perf_counter() - self._started, 3),
             **totals,
+            **({"config": self._config} if self._config is not None else {}),
         }
         lost = manifest["rows_in"] - kept["rows"] - rows_of(manifest["dropped"]) - rows_of(manifest["quarantined"])
         if lost:

@@ -67,7 +67,7 @@ def ingest(
         "ingest",
         splits,
         output,
-        config.min_kept_share,
+        config,
         _options(engine, address, workers, limit),
         Progress(quiet),
         lambda segment: segment.rows(splits, IngestReader(config), stages(config), INGEST_COLUMNS, limit=limit),
@@ -112,7 +112,7 @@ def refine(
         "refine",
         splits,
         output,
-        config.min_kept_share,
+        config,
         _options(engine, address, workers, limit),
         Progress(quiet),
         lambda segment: run(segment, splits, config, available, limit),
@@ -120,10 +120,21 @@ def refine(
     _finish(output, manifest, as_json)
 
 
-def dedup(
+dedup_app = typer.Typer(
+    cls=DefaultGroup,
+    no_args_is_help=True,
+    help="Remove duplicates: `dedup INPUT... -o OUT`; `dedup curve` shows which pairs a threshold finds.",
+)
+
+
+@dedup_app.command("apply")
+def dedup_apply(
     inputs: opt.InputPaths,
     output: opt.Out,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Jaccard similarity from which two texts are the same.")] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Folder of an index of earlier crawls: duplicates of them go, and what stays is added to it.")
+    ] = None,
     text_column: opt.TextColumn = "text",
     id_column: opt.IdColumn = "id",
     engine: opt.Engine = opt.EngineName.local,
@@ -138,8 +149,25 @@ def dedup(
     from pipeline.dedup import move
     from pipeline.dedup.config import DedupConfig
 
-    config = settings_from(DedupConfig, {"threshold": threshold}, overrides or [], "dedup")
+    config = settings_from(DedupConfig, {"threshold": threshold, "index": index}, overrides or [], "dedup")
     _run_move("dedup", move.run, config, Inputs(inputs, text_column, id_column), output, _options(engine, address, workers), quiet, as_json)
+
+
+@dedup_app.command("curve")
+def dedup_curve(
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Jaccard similarity from which two texts are the same.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Add what other tools' settings would find.")] = False,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Print how likely two documents of each similarity are compared, for these settings of dedup; nothing is read."""
+    from pipeline.alone import settings_from
+    from pipeline.dedup.config import DedupConfig
+    from pipeline.dedup.curve import as_json as json_of
+    from pipeline.dedup.curve import curve, render
+
+    found = curve(settings_from(DedupConfig, {"threshold": threshold}, overrides or [], "dedup curve"))
+    typer.echo(json.dumps(json_of(found), indent=1) if as_json else render(found, compare))
 
 
 def decontaminate(
@@ -289,7 +317,7 @@ def _run_move(
     splits, available = plan_documents(inputs)
     progress = Progress(quiet)
     work = partial(run, splits=splits, config=config, available=available)
-    manifest = run_alone(name, splits, output, config.min_kept_share, options, progress, work)
+    manifest = run_alone(name, splits, output, config, options, progress, work)
     _finish(output, manifest, as_json)
 
 

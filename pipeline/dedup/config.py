@@ -103,8 +103,8 @@ class DedupConfig(Settings):
     )
     rehydration: dict[int, int] = Field(
         default={1: 1, 2: 2, 5: 3, 20: 2, 63: 1},
-        description="Weight of a kept document by the size of its cluster: `2: 2` gives 2 from two copies on, until the next entry. Written "
-        "as rehydration_weight, which balance may use (the default is FineWeb-2's table for Korean).",
+        description="Weight of a kept document by the size of its cluster: `2: 2` gives 2 from two copies on, until the next entry. "
+        "Written as rehydration_weight, which balance may use (the default is FineWeb-2's table for Korean).",
     )
     paragraphs: ParagraphsConfig | None = Field(
         default=None, description="Cut paragraphs that documents of one host repeat; null: no. `{}` for the defaults."

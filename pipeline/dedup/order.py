@@ -77,6 +77,15 @@ class Order:
         return pa.array(column, pa.string())
 
 
+@dataclass(frozen=True)
+class _Hashes:
+    """128-bit hashes of all documents, uint64 halves; known: bool, false for a blank text or address."""
+
+    high: np.ndarray
+    low: np.ndarray
+    known: np.ndarray
+
+
 def order_documents(
     tables: Iterable[pa.Table], priority: list[tuple[str, bool]], exact: bool, indexed: int = 0, spill: Path | None = None
 ) -> Order:
@@ -106,9 +115,9 @@ def order_documents(
         connection.close()
     original, copy = rank.copy(), np.zeros(count, np.uint8)
     if "url" in hashes:
-        _share(original, copy, rank != NO_RANK, *hashes["url"], SAME_ADDRESS)
+        _share(original, copy, rank != NO_RANK, hashes["url"], SAME_ADDRESS)
     if exact:
-        _share(original, copy, (rank != NO_RANK) & (copy == DISTINCT), *hashes["hash"], SAME_TEXT)
+        _share(original, copy, (rank != NO_RANK) & (copy == DISTINCT), hashes["hash"], SAME_TEXT)
         alike = copy == SAME_ADDRESS  # the best document of an address may itself be a copy of a better text
         number = numbers_of_ranks(rank)
         original[alike] = original[number[original[alike]]]
@@ -123,8 +132,8 @@ def numbers_of_ranks(rank: np.ndarray) -> np.ndarray:
     return number
 
 
-def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> tuple[int, dict[str, tuple[np.ndarray, ...]]]:
-    """Number the rows and move them into the table `documents`; hashes of texts and addresses stay here, as (high, low, known)."""
+def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> tuple[int, dict[str, _Hashes]]:
+    """Number the rows and move them into the table `documents`; hashes of texts and addresses stay here, of each kind."""
     count = 0
     parts: dict[str, list[list[np.ndarray]]] = {"hash": [[np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, bool)]]}
     first = True
@@ -143,7 +152,7 @@ def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> 
         connection.unregister("batch")
         first = False
         count += len(table)
-    return count, {kind: tuple(np.concatenate(part) for part in columns) for kind, columns in parts.items()}
+    return count, {kind: _Hashes(*(np.concatenate(part) for part in columns)) for kind, columns in parts.items()}
 
 
 def _repeated(connection: duckdb.DuckDBPyConnection, count: int) -> dict[int, str]:
@@ -162,11 +171,10 @@ def _sentence(label: str, file: str | None, position: int | None, first: int) ->
     return f"duplicate id '{label}': first seen at {where}"
 
 
-def _share(
-    original: np.ndarray, copy: np.ndarray, eligible: np.ndarray, high: np.ndarray, low: np.ndarray, known: np.ndarray, why: int
-) -> None:
+def _share(original: np.ndarray, copy: np.ndarray, eligible: np.ndarray, hashes: _Hashes, why: int) -> None:
     """Give documents with equal 128-bit hashes the least of their ranks as original; a null hash (not known) equals none."""
-    rows = np.flatnonzero(eligible & known)
+    high, low = hashes.high, hashes.low
+    rows = np.flatnonzero(eligible & hashes.known)
     rows = rows[np.argsort(high[rows])]
     beside = np.zeros(len(rows), bool)
     same = high[rows[1:]] == high[rows[:-1]]

@@ -28,9 +28,13 @@ from pipeline.dedup.order import PROVENANCE
 from pipeline.dedup.shingles import Shingling, prepare
 from pipeline.dedup.sketch import sketch_batch
 from pipeline.dedup.urls import canonical_addresses
+from pipeline.shards import slices
 
 _RAW = b"raw\0"
 """Goes before a text that is hashed as written. As a little-endian uint32 it is no code point, so no normalised text is hashed alike."""
+
+CACHE_BYTES = 1 << 20
+"""Text that is normalised and sketched at a time: its characters, of 4 bytes each, are then still in the processor's cache."""
 
 KEYS = pa.schema([pa.field("key", pa.uint64()), pa.field("row", pa.uint32())])
 
@@ -87,6 +91,15 @@ def sketch_documents(table: pa.Table, settings: SketchSettings) -> Sketched:
 
     `text_bytes` is measured where the table has no such column, as a null text is empty.
     """
+    parts = [_sketch_piece(piece, settings) for piece in slices(table, CACHE_BYTES)] or [_sketch_piece(table, settings)]
+    return Sketched(
+        pa.concat_tables([part.records for part in parts]),
+        np.concatenate([part.sketches for part in parts]),
+        np.concatenate([part.keys for part in parts]),
+    )
+
+
+def _sketch_piece(table: pa.Table, settings: SketchSettings) -> Sketched:
     text = table.column("text")
     prepared = prepare(text, settings.shingling)
     normalized = normalize_batch(text) if settings.shingling.written else prepared
@@ -135,7 +148,7 @@ def _address_hashes(urls: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, pa.Arra
     """Halves of the xxh3-128 of each document's address in its canonical spelling, null where there is none."""
     addresses = canonical_addresses(urls.cast(pa.string()))
     missing = pc.is_null(addresses).to_numpy(zero_copy_only=False)
-    return _halves([xxhash.xxh3_128_digest(address or "") for address in addresses.to_pylist()], missing)
+    return _halves([xxhash.xxh3_128_digest((address or "").encode()) for address in addresses.to_pylist()], missing)
 
 
 def _halves(digests: list[bytes], missing: np.ndarray) -> tuple[pa.Array, pa.Array]:

@@ -80,7 +80,7 @@ def _densify(bins: np.ndarray, own: int, order: np.ndarray, rank: np.ndarray, va
         for slot in range(slots):
             source, attempt = slot, 0
             while bins[source] == _EMPTY:
-                source = np.int64(order[slot, attempt])
+                source = int(order[slot, attempt])
                 attempt += 1
             values[slot] = bins[source]
         return

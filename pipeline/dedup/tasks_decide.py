@@ -54,7 +54,8 @@ class VerdictTask:
         corpus = self.corpus
         begins = corpus.array("begins")
         indexed = int(begins[corpus.indexed])
-        order = Order(*(np.asarray(corpus.array(name)) for name in ("rank", "original", "copy")), self._errors())
+        rank, original, copy = (np.asarray(corpus.array(name)) for name in ("rank", "original", "copy"))
+        order = Order(rank, original, copy, self._errors())
         verdicts = judge(order, self._pairs(), self.chains, self._index_sizes())
         self._estimate(verdicts)
         own = np.arange(len(order.rank))

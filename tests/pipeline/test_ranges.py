@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -21,7 +23,7 @@ def test_parts_cover_every_number_once(parts):
     limit = 1 << 64
     bounds = [(Range(part, parts, limit).first, Range(part, parts, limit).last) for part in range(parts)]
     assert bounds[0][0] == 0 and bounds[-1][1] == limit - 1
-    assert all(before[1] + 1 == after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(bounds))
     covered = [number for part in range(parts) for number in range(Range(part, parts, 100).first, Range(part, parts, 100).last + 1)]
     assert covered == list(range(100))
 
