@@ -35,6 +35,8 @@ SKETCHES = {"oph": sketch_batch, "minhash": minhash_batch}
 RENSA_BANDS = (8, 16)
 """Bands for rensa, which has no optimiser and needs a divisor of 128: those of its own benchmark, and the nearest to our 17 for 0.8."""
 WORDS, DEFAULT = Shingling("words", 5, True), Shingling()
+Row = tuple[float, str, str, np.ndarray]
+"""Threshold, method, bands, and bool[pairs]: which it found."""
 NAMES = {WORDS: "words", DEFAULT: "default shingle"}
 
 
@@ -81,8 +83,8 @@ class Laws:
 def found_pairs(laws: Laws, sketches: Sketches, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """(candidates: pairs that share a band, those of them whose texts are compared), bool[pairs] each.
 
-    What is compared is asked of the functions that the move itself uses, with all documents in the buckets: low bytes of the slots, the limit
-    of a bucket, and the number of pairs per member count.
+    Which are compared is asked of the functions that the move uses, with all documents in the buckets: the low bytes of the slots, the
+    limit of a bucket and the number of pairs per member count.
     """
     keys = band_keys(sketches.signatures, *choose_bands(threshold, PERMUTATIONS))
     candidates = (keys[laws.left] == keys[laws.right]).any(axis=1)
@@ -105,33 +107,39 @@ def print_laws(data: Path) -> None:
     print(
         f"Our exact word-5-gram similarity differs from the data's by {np.abs(exact[WORDS] - laws.truth).max():.5f} at most "
         f"(the data's are rounded to 4 digits). Mean similarity: words {exact[WORDS].mean():.3f}, default shingle "
-        f"{exact[DEFAULT].mean():.3f}. True by w5: the data's word-5-gram similarity reaches the threshold. True by own shingle: the exact "
-        "similarity of the method's shingle does.\n"
+        f"{exact[DEFAULT].mean():.3f}. The truth of a row is whether the similarity reaches the threshold: w5, that of the data; own, the exact "
+        f"one of the method's shingle. True pairs by w5: {true_counts(laws.truth)}; by the default shingle: {true_counts(exact[DEFAULT])}.\n"
     )
     heading(
-        "threshold", "true by w5", "method", "bands x rows", "found", "precision by w5", "recall by w5", "true by own shingle",
-        "precision by own shingle", "recall by own shingle",
-    )  # fmt: skip
-    peers = [*datasketch_rows(laws), *rensa_rows(laws)]
-    for threshold in THRESHOLDS:
-        positive = laws.truth >= threshold
-        count = int(positive.sum())
-        bands = "{} x {}".format(*choose_bands(threshold, PERMUTATIONS))
-        for shingling, name in NAMES.items():
-            own = exact[shingling] >= threshold
-            for sketch, batch in SKETCHES.items():
-                candidates, compared = found_pairs(laws, batch(prepared[shingling], PERMUTATIONS, shingling), threshold)
-                for stage, found in (("candidates", candidates), ("verified", compared & own)):
-                    method = f"ours, {name}, {sketch}, {stage}"
-                    row(
-                        threshold, count, method, bands, int(found.sum()), *scores(found, positive), int(own.sum()), *scores(found, own)
-                    )  # fmt: skip
-        for level, method, shape, found in peers:
-            if level == threshold:
-                row(threshold, count, method, shape, int(found.sum()), *scores(found, positive), count, *scores(found, positive))
+        "method", "truth", "bands x rows", *(f"{measure} at {threshold}" for threshold in THRESHOLDS for measure in ("precision", "recall"))
+    )
+    found = our_rows(laws, prepared, exact) + datasketch_rows(laws) + rensa_rows(laws)
+    for method in dict.fromkeys(method for _, method, _, _ in found):
+        mine = {threshold: (bands, pairs) for threshold, name, bands, pairs in found if name == method}
+        shapes = ", ".join(dict.fromkeys(bands for bands, _ in mine.values()))
+        for truth, similarity in (("w5", laws.truth), ("own", exact[DEFAULT]))[: 2 if NAMES[DEFAULT] in method else 1]:
+            row(method, truth, shapes, *(score for level, (_, pairs) in mine.items() for score in scores(pairs, similarity >= level)))
     for shingling in NAMES:
         print_curve(laws, prepared[shingling], exact[shingling], shingling)
     print_dropped(laws)
+
+
+def true_counts(similarity: np.ndarray) -> str:
+    return ", ".join(f"{int((similarity >= threshold).sum())} at {threshold}" for threshold in THRESHOLDS)
+
+
+def our_rows(laws: Laws, prepared: dict[Shingling, Normalized], exact: dict[Shingling, np.ndarray]) -> list[Row]:
+    """Both shingles and both sketches, before and after verification."""
+    found = []
+    for shingling, name in NAMES.items():
+        for sketch, batch in SKETCHES.items():
+            sketches = batch(prepared[shingling], PERMUTATIONS, shingling)
+            for threshold in THRESHOLDS:
+                bands = "{} x {}".format(*choose_bands(threshold, PERMUTATIONS))
+                candidates, compared = found_pairs(laws, sketches, threshold)
+                found.append((threshold, f"ours, {name}, {sketch}, candidates", bands, candidates))
+                found.append((threshold, f"ours, {name}, {sketch}, verified", bands, compared & (exact[shingling] >= threshold)))
+    return found
 
 
 def print_curve(laws: Laws, prepared: Normalized, exact: np.ndarray, shingling: Shingling) -> None:
@@ -139,7 +147,7 @@ def print_curve(laws: Laws, prepared: Normalized, exact: np.ndarray, shingling: 
     print(f"\nCandidates against the formula, {NAMES[shingling]}, mean of {len(SEEDS)} seeds (true pairs: by this shingle):\n")
     heading(
         "sketch", "threshold", "true pairs", "formula", "recall", "difference", "its standard error", "least, most of a seed",
-        "true pairs ruled out by estimates", "false candidates", "of them texts compared",
+        "true pairs ruled out by estimates", "false candidates by formula", "false candidates", "of them texts compared",
     )  # fmt: skip
     for sketch, batch in SKETCHES.items():
         counts: dict[float, list[tuple[float, float, int, int]]] = {threshold: [] for threshold in THRESHOLDS}
@@ -152,20 +160,23 @@ def print_curve(laws: Laws, prepared: Normalized, exact: np.ndarray, shingling: 
                 false = candidates & ~positive
                 counts[threshold].append((candidates[positive].mean(), lost, int(false.sum()), int((false & compared).sum())))
         for threshold in THRESHOLDS:
-            true = exact[exact >= threshold]
-            formula = float(np.mean(candidate_probability(true, *choose_bands(threshold, PERMUTATIONS))))
+            probability = np.asarray(candidate_probability(exact, *choose_bands(threshold, PERMUTATIONS)))
+            true = exact >= threshold
+            formula = float(probability[true].mean())
             recalls, losses, false_ones, compared_ones = (np.array(column) for column in zip(*counts[threshold], strict=True))
             row(
-                sketch, threshold, len(true), formula, float(recalls.mean()), f"{recalls.mean() - formula:+.4f}",
+                sketch, threshold, int(true.sum()), formula, float(recalls.mean()), f"{recalls.mean() - formula:+.4f}",
                 float(recalls.std(ddof=1) / len(SEEDS) ** 0.5), f"{recalls.min():.4f}, {recalls.max():.4f}", float(losses.mean()),
-                round(false_ones.mean()), round(compared_ones.mean()),
+                round(probability[~true].sum()), round(false_ones.mean()), round(compared_ones.mean()),
             )  # fmt: skip
 
 
 def print_dropped(laws: Laws) -> None:
     """What `deduplicate` does with all documents, and how similar the dropped ones truly are to what stays for them."""
     print("\nDocuments that `deduplicate` drops:\n")
-    heading("shingle", "threshold", "documents", "exact copies", "near duplicates", "least similarity to the survivor", "below the threshold")
+    heading(
+        "shingle", "threshold", "documents", "exact copies", "near duplicates", "least similarity to the survivor", "below the threshold"
+    )
     table = table_of(laws.texts, laws.ids)
     number = {name: index for index, name in enumerate(laws.ids)}
     for shingling, settings in ((WORDS, {"shingle": "words", "compare": "written"}), (DEFAULT, {})):
@@ -185,8 +196,8 @@ def word_shingles(text: str) -> list[bytes]:
     return list({" ".join(words[start : start + 5]).encode() for start in range(max(1, len(words) - 4))})
 
 
-def datasketch_rows(laws: Laws) -> list[tuple[float, str, str, np.ndarray]]:
-    """(threshold, method, bands, found) of datasketch's LSH, with the bands that it chooses itself and with ours."""
+def datasketch_rows(laws: Laws) -> list[Row]:
+    """datasketch's LSH, with the bands that it chooses itself and with ours."""
     try:
         from datasketch import MinHash, MinHashLSH
     except ImportError:
@@ -206,13 +217,13 @@ def datasketch_rows(laws: Laws) -> list[tuple[float, str, str, np.ndarray]]:
                 index.insert(number, sketch)
             near = [set(index.query(sketch)) for sketch in sketches]
             candidates = np.array([b in near[a] for a, b in zip(laws.left.tolist(), laws.right.tolist(), strict=True)])
-            bands = f"{index.b} x {index.r}" + (" (ours)" if params else "")
-            found.append((threshold, f"datasketch {version}, words, LSH", bands, candidates))
-            found.append((threshold, f"datasketch {version}, words, LSH and jaccard()", bands, candidates & (estimate >= threshold)))
+            bands, method = f"{index.b} x {index.r}", f"datasketch {version}, words, LSH" + (" with our bands" if params else "")
+            found.append((threshold, method, bands, candidates))
+            found.append((threshold, f"{method}, jaccard()", bands, candidates & (estimate >= threshold)))
     return found
 
 
-def rensa_rows(laws: Laws) -> list[tuple[float, str, str, np.ndarray]]:
+def rensa_rows(laws: Laws) -> list[Row]:
     """As `datasketch_rows`, for R-MinHash over all tokens (not the fifteen sampled ones of rensa's fastest path)."""
     try:
         from rensa import RMinHash, RMinHashLSH
@@ -234,8 +245,10 @@ def rensa_rows(laws: Laws) -> list[tuple[float, str, str, np.ndarray]]:
             near = [set(index.query(sketch)) for sketch in sketches]
             candidates = np.array([b in near[a] for a, b in zip(laws.left.tolist(), laws.right.tolist(), strict=True)])
             shape = f"{bands} x {PERMUTATIONS // bands}"
-            found.append((threshold, f"rensa {version}, words, LSH", shape, candidates))
-            found.append((threshold, f"rensa {version}, words, LSH and jaccard()", shape, candidates & (estimate >= threshold)))
+            found.append((threshold, f"rensa {version}, words, LSH of {bands} bands", shape, candidates))
+            found.append(
+                (threshold, f"rensa {version}, words, LSH of {bands} bands, jaccard()", shape, candidates & (estimate >= threshold))
+            )
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dedup.candidates import bucket_edges, bucketed, chunks, distinct
+from pipeline.dedup.candidates import bucket_edges, bucket_slices, bucketed, chunks, distinct
 from pipeline.dedup.config import DedupConfig
 from pipeline.dedup.order import PROVENANCE, Order, numbers_of_ranks, order_documents
 from pipeline.dedup.records import Sketched, shingling_of, sketch_documents, sketch_settings
@@ -79,10 +79,18 @@ def _renamed(table: pa.Table, config: DedupConfig, text_column: str, id_column: 
             columns[column] = table.column(column)
         elif column not in columns and column not in _MEASURED:
             raise UserError(f"the priority names column '{column}', which the table lacks; it has {', '.join(table.column_names)}")
-    for column in (*(name for name, _ in PROVENANCE), *(["url"] if config.url else [])):
-        if column in table.column_names and column not in columns:
+    for column in (*_provenance(table), *(["url"] if config.url else [])):
+        if column not in columns:
             columns[column] = table.column(column)
     return pa.table(columns)
+
+
+def _provenance(table: pa.Table) -> Iterator[str]:
+    """Those columns of PROVENANCE that are what the document table has under this name; a user's own `position` may be anything."""
+    for name, wanted in PROVENANCE:
+        kind = table.schema.field(name).type if name in table.column_names else pa.null()
+        if pa.types.is_integer(kind) or (wanted == pa.string() and (pa.types.is_string(kind) or pa.types.is_large_string(kind))):
+            yield name
 
 
 def _pairs(text: pa.ChunkedArray, sketched: Sketched, order: Order, config: DedupConfig) -> Iterator[Pairs]:
@@ -94,8 +102,13 @@ def _pairs(text: pa.ChunkedArray, sketched: Sketched, order: Order, config: Dedu
     owners = np.repeat(numbers, bands)
     members, starts = bucketed(sketched.keys[numbers].ravel(), order.rank[owners])
     owners = owners[members]
-    slots, filled = (np.ascontiguousarray(sketched.sketches[name][owners]) for name in ("slots", "filled"))
-    edges = distinct([bucket_edges(starts, slots, order.rank[owners], filled, config.threshold, config.bucket_limit)])
+    found = []
+    for first, last in bucket_slices(starts):
+        here = owners[starts[first] : starts[last]]
+        slots, filled = (np.ascontiguousarray(sketched.sketches[name][here]) for name in ("slots", "filled"))
+        local = starts[first : last + 1] - starts[first]
+        found.append(bucket_edges(local, slots, order.rank[here], filled, config.threshold, config.bucket_limit))
+    edges = distinct(found)
     number = numbers_of_ranks(order.rank)
     left, right = number[edges.worse], number[edges.better]
     chunk = chunks(right, left, sketched.records.column("text_bytes").to_numpy(), VERIFY_BYTES)

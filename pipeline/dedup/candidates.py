@@ -174,11 +174,10 @@ def _chunks(better: np.ndarray, worse: np.ndarray, sizes: np.ndarray, limit: int
     holds = np.full(len(sizes), -1, np.int32)  # the last chunk that has this document's text
     current, held = np.int32(0), np.int64(0)
     for edge in range(len(chunk)):
-        begins = edge == 0 or worse[edge] != worse[edge - 1]
         more = np.int64(0)
         for node in (better[edge], worse[edge]):
             more += sizes[node] if holds[node] != current else 0
-        if begins and held + more > limit and held > 0:
+        if held + more > limit and held > 0:
             current += np.int32(1)
             held, more = np.int64(0), sizes[better[edge]] + sizes[worse[edge]]
         holds[better[edge]] = holds[worse[edge]] = current
@@ -187,8 +186,8 @@ def _chunks(better: np.ndarray, worse: np.ndarray, sizes: np.ndarray, limit: int
 
 
 def chunks(better: np.ndarray, worse: np.ndarray, sizes: np.ndarray, limit: int) -> np.ndarray:
-    """int32[e]: cut pairs (nodes better[i], worse[i], sorted by worse) into consecutive chunks 0, 1, ... whose texts have at most about
-    `limit` bytes together. sizes: int64, text bytes of each node. Pairs of one worse node stay together."""
+    """int32[e]: cut pairs (nodes better[i], worse[i], sorted by worse) into consecutive chunks 0, 1, ... whose texts have at most `limit`
+    bytes together, or are those of one pair. sizes: int64, text bytes of each node."""
     chunk = np.empty(len(better), np.int32)
     _chunks(better.astype(np.int64), worse.astype(np.int64), np.ascontiguousarray(sizes, np.int64), limit, chunk)
     return chunk

@@ -58,13 +58,19 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._runs = sorted(path for path in (folder / "runs").glob("*") if path.name.isdigit())
+        for number, run in enumerate(self._runs, 1):
+            if run.name != _run_name(number):
+                raise UserError(
+                    f"the index '{folder}' has '{run.name}' and lacks run '{_run_name(number)}', which later ones build on; "
+                    "restore that, or remove the later ones"
+                )
         self._known = False
         self._crawl: dict[str, Any] = {}
 
     def earlier(self, sketches: str, config: DedupConfig) -> list[Entry]:
         """The entries of the runs before this crawl, which is known by the hash of its sketches; all of them for a new crawl.
 
-        Raises UserError for a crawl that is in the index as another configuration left it.
+        Raises UserError for a crawl that is in the index as another configuration left it, and for an index with damaged files.
         """
         settings = config.model_dump(mode="json", exclude={"index", "min_kept_share", "rehydration", "paragraphs", "substrings"})
         self._crawl = {"crawl": sketches, "config": settings}
@@ -97,13 +103,15 @@ class Index:
         the hash `decided`; grown: that of the index's own documents."""
         if self._known:
             return
-        tasks = [IndexTask(split, one, verdicts[split.name], decided) for split, one in zip(splits, shelves, strict=True)]
+        sketched = str(self._crawl["crawl"])
+        tasks = [IndexTask(split, one, verdicts[split.name], decided, sketched) for split, one in zip(splits, shelves, strict=True)]
         receipts = segment.step(_STEP, tasks)
         facts = {
             task.name: {"documents": receipt["documents"], "files": receipt["outputs"]}
             for task, receipt in zip(tasks, receipts, strict=True)
         }
-        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
+        # `decided` stands for the sizes in GROWN
+        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([facts, decided], sort_keys=True).encode())
         temporary = self._folder / ".tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -115,7 +123,11 @@ class Index:
         else:
             write_table(temporary / GROWN, pa.table({"number": pa.array([], pa.int64()), "cluster_size": pa.array([], pa.int32())}))
         write_json(temporary / "manifest.json", {**self._crawl, "fingerprint": fingerprint, "splits": facts})
-        os.rename(temporary, self._folder / "runs" / f"{len(self._runs) + 1:06d}")
+        os.rename(temporary, self._folder / "runs" / _run_name(len(self._runs) + 1))
+
+
+def _run_name(number: int) -> str:
+    return f"{number:06d}"
 
 
 def _link(source: Path, target: Path) -> None:
@@ -127,6 +139,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _entry(run: Path, name: str, facts: dict[str, Any], fingerprint: str) -> Entry:
+    for file, known in facts["files"].items():
+        if not (run / file).is_file() or (run / file).stat().st_size != known["bytes"]:
+            raise UserError(
+                f"the index file '{run / file}' is not there in the size that it was written; restore it, or build the index anew"
+            )
     path = run / f"{name}-texts.parquet"
     hash_ = facts["files"][path.name]["xxh3"]
     # the name in the corpus says which run it is of: a later crawl may have splits of the same name
@@ -140,6 +157,9 @@ def open_index(folder: Path, config: DedupConfig) -> Iterator[Index]:
 
     Raises UserError for a folder that holds something else, an index of other settings, and one that another process has open.
     """
+    strange = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
+    if strange and "index.json" not in strange and strange != ["runs"]:
+        raise UserError(f"the folder '{folder}' holds '{strange[0]}' and is no index of dedup; give a new or empty one")
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "a+", encoding="ascii")  # noqa: SIM115 - held open for as long as the crawl lasts
@@ -148,8 +168,10 @@ def open_index(folder: Path, config: DedupConfig) -> Iterator[Index]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"another crawl is being added to the index '{folder}'; wait for it to end") from None
+        except OSError as error:
+            raise UserError(f"can't lock the index '{folder}': {error.strerror}; put it on a disk that knows file locks") from error
         _check(folder, _settings(config))
         yield Index(folder)
 
@@ -158,9 +180,6 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
     """Compare the settings of the index with these, or write them into a new one."""
     path = folder / "index.json"
     if not path.exists():
-        strange = sorted({entry.name for entry in folder.iterdir()} - {"runs", ".lock", ".tmp"})
-        if strange:
-            raise UserError(f"the folder '{folder}' holds '{strange[0]}' and is no index of dedup; give a new or empty one")
         write_json(path, {"format": FORMAT, "settings": settings})
         return
     known = _read_json(path)
@@ -194,12 +213,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class IndexTask:
-    """Write what the index keeps of one split: the documents that stay, renumbered."""
+    """Write what the index keeps of one split: the documents that stay, renumbered. sketched: hash of all that the shelves hold."""
 
     split: Split
     shelf: Shelf
     verdict: str = field(metadata={"fingerprint": False})
     decided: str
+    sketched: str
     version: str = "1"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def _run(segment: Segment, splits: list[Split], config: DedupConfig, available: 
     documents = sum(int(receipt["rows_in"]) for receipt in receipts) + sum(entry.documents for entry in old)
     given = digest([{"sketches": sketched, "index": [entry.fingerprint for entry in old]}])
     corpus = Corpus((*(entry.shelf for entry in old), *new), len(old), given, str(segment.step_folder("order")))
-    segment.step("order", [OrderTask(corpus, tuple(config.priority_columns()), config.exact)])
+    receipts = segment.step("order", [OrderTask(corpus, tuple(config.priority_columns()), config.exact)])
+    corpus = replace(corpus, ordered=digest(receipts))
     verified, decided = (
         _pair_up(segment, [*(entry.split for entry in old), *splits], config, corpus, documents) if config.near else ((), "")
     )
@@ -118,7 +120,7 @@ def _pair_up(segment: Segment, splits: list[Split], config: DedupConfig, corpus:
         TextsTask(split, begin, end - begin, files, tuple(firsts[:-1]), paired)
         for split, begin, end in zip(splits, begins[:-1], begins[1:], strict=True)
     ]
-    collected = digest(segment.step("texts", texts))
+    collected = digest([{"ordered": corpus.ordered, "paired": paired}, *segment.step("texts", texts)])
     of_texts = _files(segment, "texts", texts)
     shingling, order = shingling_of(config), corpus.order
     checks = [

@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.dedup.candidates import NO_RANK
 from pipeline.errors import UserError
@@ -39,9 +40,15 @@ select number, source_id, first from others join firsts using (source, file, sou
 """
 
 _FIRST_SEEN = f"""
-select r.number, left(r.label, {_LABEL_CHARS}), d.file, d.position, r.first
+select r.number, concat(
+    'duplicate id ''', left(r.label, {_LABEL_CHARS}), ''': first seen at ',
+    case when d.file is null then concat('row ', r.first) else concat('''', d.file, '''', ' position ' || d.position) end,
+    case when r.first < ? then ' of a crawl in the index' end
+) as error
 from repeated r join documents d on d.number = r.first order by r.number
 """
+
+ERRORS = pa.schema([pa.field("number", pa.int64()), pa.field("error", pa.string())])
 
 PROVENANCE = (("id", pa.string()), ("source", pa.string()), ("file", pa.string()), ("source_id", pa.string()), ("position", pa.int64()))
 
@@ -55,13 +62,13 @@ class Order:
 
     rank: uint32[n], 0 for the best by priority, NO_RANK for a quarantined row. original: uint32[n], rank of the document whose fate it
     shares: the best of those with the same address, and of its copies by text (its own rank if there is no better one). copy: uint8[n],
-    why it shares that fate. errors: number -> sentence, for rows whose id was seen before.
+    why it shares that fate. errors: ERRORS, ascending: a sentence for each row whose id was seen before.
     """
 
     rank: np.ndarray
     original: np.ndarray
     copy: np.ndarray
-    errors: dict[int, str]
+    errors: pa.Table
 
     @property
     def takes_part(self) -> np.ndarray:
@@ -70,11 +77,12 @@ class Order:
 
     def error_column(self, begin: int, end: int) -> pa.Array:
         """`errors` of the documents begin .. end - 1 as a string column, null for most."""
-        numbers = np.fromiter(self.errors, np.int64, len(self.errors))
-        column = np.full(end - begin, None, object)
-        for number in numbers[(numbers >= begin) & (numbers < end)].tolist():
-            column[number - begin] = self.errors[number]
-        return pa.array(column, pa.string())
+        numbers = self.errors.column("number").to_numpy()
+        low, high = np.searchsorted(numbers, [begin, end])
+        place = np.full(end - begin, -1)
+        place[numbers[low:high] - begin] = np.arange(high - low)
+        found = self.errors.column("error").slice(low, high - low).combine_chunks()
+        return found.take(pa.array(place, mask=place < 0))
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def order_documents(
         count, hashes = _load(connection, tables)
         if count >= int(NO_RANK):
             raise UserError(f"the input has {count:,} documents, and dedup can number {int(NO_RANK) - 1:,}; deduplicate it in parts")
-        errors = _repeated(connection, count)
+        errors = _repeated(connection, count, indexed)
         keys = [f"priority_{index} {'desc' if descending else 'asc'} nulls last" for index, (_, descending) in enumerate(priority)]
         rank = np.full(count, NO_RANK, np.uint32)
         if count:
@@ -133,7 +141,10 @@ def numbers_of_ranks(rank: np.ndarray) -> np.ndarray:
 
 
 def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> tuple[int, dict[str, _Hashes]]:
-    """Number the rows and move them into the table `documents`; hashes of texts and addresses stay here, of each kind."""
+    """Number the rows and move them into the table `documents`; hashes of texts and addresses stay here, of each kind.
+
+    NaN is no priority but an unknown one: DuckDB would sort it as the greatest of all numbers.
+    """
     count = 0
     parts: dict[str, list[list[np.ndarray]]] = {"hash": [[np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, bool)]]}
     first = True
@@ -146,6 +157,10 @@ def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> 
             for part, array in zip(parts.setdefault(kind, [[], [], []]), [*values, table.column(high).is_valid().to_numpy()], strict=True):
                 part.append(array)
             table = table.drop_columns([high, low])
+        for index, field in enumerate(table.schema):
+            if pa.types.is_floating(field.type):
+                values = table.column(index)
+                table = table.set_column(index, field, pc.if_else(pc.is_nan(values), pa.scalar(None, field.type), values))
         numbered = table.append_column("number", pa.array(np.arange(count, count + len(table))))
         connection.register("batch", numbered)
         connection.execute("create table documents as from batch" if first else "insert into documents by name from batch")
@@ -155,20 +170,14 @@ def _load(connection: duckdb.DuckDBPyConnection, tables: Iterable[pa.Table]) -> 
     return count, {kind: _Hashes(*(np.concatenate(part) for part in columns)) for kind, columns in parts.items()}
 
 
-def _repeated(connection: duckdb.DuckDBPyConnection, count: int) -> dict[int, str]:
+def _repeated(connection: duckdb.DuckDBPyConnection, count: int, indexed: int) -> pa.Table:
     """Fill the table `repeated` with the rows whose id, or whose source's id within one file, an earlier row has; return their errors."""
     connection.execute("create table repeated (number bigint, label varchar, first bigint)")
     if count == 0:
-        return {}
+        return ERRORS.empty_table()
     connection.execute(_REPEATED_IDS)
     connection.execute(_REPEATED_SOURCE_IDS)
-    rows = connection.execute(_FIRST_SEEN).fetchall()
-    return {number: _sentence(label, file, position, first) for number, label, file, position, first in rows}
-
-
-def _sentence(label: str, file: str | None, position: int | None, first: int) -> str:
-    where = f"row {first}" if file is None else f"'{file}'" + ("" if position is None else f" position {position}")
-    return f"duplicate id '{label}': first seen at {where}"
+    return connection.sql(_FIRST_SEEN, params=[indexed]).to_arrow_table().cast(ERRORS)
 
 
 def _share(original: np.ndarray, copy: np.ndarray, eligible: np.ndarray, hashes: _Hashes, why: int) -> None:

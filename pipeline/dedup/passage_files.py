@@ -1,4 +1,4 @@
-"""Files between the steps that look for repeated passages: numbers sorted by a key, found again by ranges of it.
+"""Files between the steps that look for repeated passages: records in runs sorted by a key, read again by ranges of it (`pipeline.ranges`).
 
 Every step is the same shuffle. A task per split writes records sorted by a key; a task per range of keys reads that range of all splits
 and writes its findings sorted by split; a task per split reads its own findings of all ranges. Nothing is held but a range or a split.
@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.dedup.candidates import NO_RANK
 from pipeline.documents import usable_documents
 from pipeline.errors import RunFailed, UserError
+from pipeline.ranges import Range, SortedWriter, read_range
 from pipeline.schema import BY_NAME
 from pipeline.splits import Split
-
-NO_RANK = 0xFFFFFFFF
-"""Rank of a document that was dropped or quarantined: it takes no part."""
 
 TASK_RECORDS = 8_000_000
 """Records (at most 36 bytes) per range: about 300 MB, and twice as much again while they are sorted."""
@@ -32,9 +31,6 @@ RUN_RECORDS = 4_000_000
 
 MAX_DOCUMENT_BYTES = (1 << 32) - 1
 """Places in a document are 32-bit numbers."""
-
-ROW_GROUP = 1 << 15
-"""Records per row group: what a range must read of a split at least."""
 
 Columns = dict[str, np.ndarray]
 """Records as one array per field, all of one length."""
@@ -67,9 +63,7 @@ class RunWriter:
         self._schema = schema
         self._pending: list[Columns] = []
         self._pending_records = 0
-        key = schema.names[0]
-        packed = {field.name: "none" if field.type == pa.uint64() else "zstd" for field in schema}  # hashes can't be compressed
-        self._writer = pq.ParquetWriter(path, schema, compression=packed, use_dictionary=False, write_statistics=[key])
+        self._writer = SortedWriter(path, schema, schema.names[0])
 
     def __enter__(self) -> RunWriter:
         return self
@@ -77,7 +71,7 @@ class RunWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self._flush()
-        self._writer.close()
+        self._writer.__exit__(kind, error, trace)
 
     def add(self, columns: Columns) -> None:
         """Append records in any order."""
@@ -91,35 +85,20 @@ class RunWriter:
     def _flush(self) -> None:
         run = concatenated(self._schema, self._pending)
         run = take(run, np.argsort(run[self._schema.names[0]], kind="stable"))
-        self._writer.write_table(pa.table(run, schema=self._schema), row_group_size=ROW_GROUP)
+        self._writer.write(pa.table(run, schema=self._schema))
         self._pending, self._pending_records = [], 0
 
 
 def read_between(path: str, low: int, high: int) -> pa.Table:
-    """The records of a RunWriter's file whose key (the first field) lies in [low, high]; only row groups that may hold some are read."""
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        found = [schema.empty_table()]
-        for group in range(file.num_row_groups):
-            facts = file.metadata.row_group(group).column(0).statistics
-            if facts is not None and facts.has_min_max and (facts.max < low or facts.min > high):
-                continue
-            table = file.read_row_group(group, use_threads=False)
-            keys = table.column(0).to_numpy()
-            type_ = keys.dtype.type
-            found.append(table.filter(pa.array((keys >= type_(low)) & (keys <= type_(high)))))
-    return pa.concat_tables(found)
+    """The records of a RunWriter's file whose key (the first field) lies in [low, high]."""
+    schema = pq.read_schema(path)
+    return pa.concat_tables([schema.empty_table(), *read_range(path, schema.names[0], low, high)])
 
 
 def read_columns(path: str, low: int, high: int) -> Columns:
     """`read_between` as Columns."""
     table = read_between(path, low, high)
     return {name: table.column(name).to_numpy() for name in table.column_names}
-
-
-def hash_range(part: int, parts: int) -> tuple[int, int]:
-    """The least and greatest 64-bit hash of the `part`-th of `parts` equal ranges."""
-    return (part << 64) // parts, ((part + 1) << 64) // parts - 1
 
 
 def parts_for(records: int) -> int:
@@ -129,10 +108,9 @@ def parts_for(records: int) -> int:
 
 def gather(collected: Sequence[str], schema: pa.Schema, part: int, parts: int, at_least: int = 1) -> Columns:
     """The records of one range of hashes over all splits, with the field `split`: those whose hash occurs `at_least` times, unordered."""
-    low, high = hash_range(part, parts)
-    found = []
+    here, found = Range(part, parts, 1 << 64), []
     for number, path in enumerate(collected):
-        columns = read_columns(path, low, high)
+        columns = read_columns(path, here.first, here.last)
         found.append(columns | {"split": np.full(len(columns[schema.names[0]]), number, np.uint32)})
     records = concatenated(schema.append(pa.field("split", pa.uint32())), found)
     if at_least == 1 or not len(records[schema.names[0]]):

@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.dedup.candidates import NO_RANK
 from pipeline.dedup.passage_files import (
     FOUND,
-    NO_RANK,
-    ROW_GROUP,
     Columns,
     RunWriter,
     concatenated,
@@ -26,6 +25,7 @@ from pipeline.dedup.passage_files import (
     staying,
     take,
 )
+from pipeline.ranges import write_sorted
 from pipeline.refine.signals import text_buffers
 from pipeline.schema import CUT_PASSAGE
 from pipeline.segment import Segment
@@ -84,7 +84,7 @@ class SpansTask:
                 whole = trimmed(*text_buffers(table.column("text")), places, _here(substrings, places), self.size)
                 spans.append(_of_kind(1, whole))
         known = pa.concat_tables(names).sort_by("rank")
-        pq.write_table(known, folder / f"{self.name}-names.parquet", compression="zstd", row_group_size=ROW_GROUP)
+        write_sorted(folder / f"{self.name}-names.parquet", known, "rank")
         apart = disjoint(concatenated(SPAN, spans))
         for what, schema, columns in (("spans", SPAN, apart), ("wanted", RANKS, {"rank": np.unique(apart["original"])})):
             with RunWriter(folder / f"{self.name}-{what}.parquet", schema) as writer:

@@ -91,12 +91,13 @@ def _typed(table: pa.Table, priority: tuple[str, ...]) -> pa.Table:
 @dataclass(frozen=True)
 class Corpus:
     """The documents of all splits. shelves: where their sketches are, those of an index first. indexed: how many of the shelves these are.
-    given: hash of all that the shelves hold. order: folder of the step `order`."""
+    given: hash of all that the shelves hold. order: folder of the step `order`; ordered: hash of what it wrote, empty before."""
 
     shelves: tuple[Shelf, ...]
     indexed: int
     given: str
     order: str = field(metadata={"fingerprint": False})
+    ordered: str = ""
 
     def array(self, name: str) -> np.ndarray:
         """A memory-mapped array of the order: rank, original, copy, number (of the document of each rank) or begins (number of the first
@@ -118,7 +119,7 @@ class OrderTask:
     priority: tuple[tuple[str, bool], ...]
     exact: bool
     name: str = "order"
-    version: str = "2"
+    version: str = "3"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -140,12 +141,8 @@ class OrderTask:
         }
         for name, array in arrays.items():
             np.save(folder / f"order-{name}.npy", array)
-        numbers = sorted(order.errors)
-        errors = [order.errors[number] for number in numbers]
-        write_table(
-            folder / "order-errors.parquet", pa.table({"number": pa.array(numbers, pa.int64()), "error": pa.array(errors, pa.string())})
-        )
-        return {"documents": len(order.rank), "repeated_ids": len(numbers)}
+        write_table(folder / "order-errors.parquet", order.errors)
+        return {"documents": len(order.rank), "repeated_ids": len(order.errors)}
 
     def _records(self) -> Iterator[pa.Table]:
         for shelf in self.corpus.shelves:

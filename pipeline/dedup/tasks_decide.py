@@ -55,7 +55,8 @@ class VerdictTask:
         begins = corpus.array("begins")
         indexed = int(begins[corpus.indexed])
         rank, original, copy = (np.asarray(corpus.array(name)) for name in ("rank", "original", "copy"))
-        order = Order(rank, original, copy, self._errors())
+        errors = pq.read_table(Path(corpus.order) / "order-errors.parquet", use_threads=False)
+        order = Order(rank, original, copy, errors)
         verdicts = judge(order, self._pairs(), self.chains, self._index_sizes())
         self._estimate(verdicts)
         own = np.arange(len(order.rank))
@@ -84,10 +85,6 @@ class VerdictTask:
         counts = np.bincount(verdicts.reason[indexed:], minlength=len(REASONS)).tolist()
         return {"verdicts": dict(zip(REASONS, counts, strict=True))}
 
-    def _errors(self) -> dict[int, str]:
-        table = pq.read_table(Path(self.corpus.order) / "order-errors.parquet")
-        return dict(zip(table.column("number").to_pylist(), table.column("error").to_pylist(), strict=True))
-
     def _pairs(self) -> Iterator[Pairs]:
         """The pairs whose texts were compared and are similar; of chains, the last forests."""
         return (read_pairs(path) for path in self.verified)
@@ -114,12 +111,12 @@ class VerdictTask:
 
 
 def _ids(shelves: tuple[Shelf, ...], numbers: np.ndarray, begins: np.ndarray) -> pa.Array:
-    """The ids of these (ascending) numbers; each file is read once."""
-    parts = [pa.array([], pa.string())]
+    """large_string: the ids of these (ascending) numbers, of the whole corpus; each file is read once."""
+    parts = [pa.array([], pa.large_string())]
     for shelf, begin, end in zip(shelves, begins[:-1], begins[1:], strict=True):
         low, high = np.searchsorted(numbers, [begin, end])
         if high > low:
-            parts.append(read_ids(shelf).take(pa.array(numbers[low:high] - begin)))
+            parts.append(read_ids(shelf).take(pa.array(numbers[low:high] - begin)).cast(pa.large_string()))
     return pa.concat_arrays(parts)
 
 

@@ -107,7 +107,7 @@ class VerifyTask:
     """Write `verify-<task>.parquet`: those pairs (better, worse, similarity) of one chunk whose texts are similar enough, sorted by worse.
 
     For chains only a spanning forest of them is written: all that components need. texts: the files of TextsTask; collected: hash of
-    that step.
+    them, of the edges and of the order.
     """
 
     edges: str = field(metadata={"fingerprint": False})

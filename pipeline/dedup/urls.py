@@ -70,9 +70,7 @@ def _joined(words: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
 _CLASSES = _octet_classes()
 _HEX = np.frombuffer(b"0123456789ABCDEF", np.uint8)
 _DIGITS = np.array([int(chr(octet), 16) if chr(octet) in "0123456789abcdefABCDEF" else -1 for octet in range(256)])
-_WWW = np.frombuffer(b"www.", np.uint8)
-_SCHEME = np.frombuffer(b"http", np.uint8)
-_SESSION = np.frombuffer(b"jsessionid=", np.uint8)
+_WWW, _SCHEME, _SESSION = (np.frombuffer(word, np.uint8) for word in (b"www.", b"http", b"jsessionid="))
 _NAMES, _NAME_STARTS = _joined(DROPPED_PARAMETERS)
 _DEFAULTS, _DEFAULT_STARTS = _joined(DEFAULT_DOCUMENTS)
 

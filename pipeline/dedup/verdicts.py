@@ -97,9 +97,12 @@ def estimates(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def cluster_ids(survivor: np.ndarray, begin: int, ids: pa.Array, remote: np.ndarray, remote_ids: pa.Array) -> pa.Array:
     """Id of each document's survivor: its own, or that of one of `remote` (ascending numbers with their ids); null for a repeated id."""
-    own = survivor == np.arange(begin, begin + len(survivor))
-    index = np.where(own, np.arange(len(survivor)), len(ids) + np.searchsorted(remote, survivor))
-    return pa.concat_arrays([ids, remote_ids]).take(pa.array(index, mask=survivor < 0))
+    index = np.arange(len(survivor))
+    others = np.flatnonzero((survivor != index + begin) & (survivor >= 0))
+    wanted, place = np.unique(survivor[others], return_inverse=True)  # `remote` are those of the whole corpus
+    index[others] = len(ids) + place
+    names = remote_ids.take(pa.array(np.searchsorted(remote, wanted))).cast(pa.string())
+    return pa.concat_arrays([ids, names]).take(pa.array(index, mask=survivor < 0))
 
 
 def verdict_table(ids: pa.Array, cluster: pa.Array, verdicts: Verdicts, rows: slice, errors: pa.Array | pa.ChunkedArray) -> pa.Table:

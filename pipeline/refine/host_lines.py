@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.documents import DocumentReader
+from pipeline.ranges import Range, read_arrays, write_sorted
 from pipeline.refine.lines import LineTable, host_salts, read_lines
 from pipeline.refine.repair import repair
 from pipeline.rows import Reader
@@ -37,8 +38,6 @@ MAX_LINE_BYTES = 600
 
 TASK_RECORDS = 8_000_000
 """Records (24 bytes) per counting task: about 200 MB, and as much again while they are sorted."""
-
-_ROW_GROUP = 1 << 18
 
 RECORD = pa.schema([pa.field(name, pa.uint64()) for name in ("line", "host", "document")])
 HOST = pa.schema([pa.field(name, pa.uint64()) for name in ("host", "document")])
@@ -237,24 +236,15 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
 
 
 def _write(path: Path, rows: np.ndarray, schema: pa.Schema) -> None:
-    """Rows sorted by their first column, as Parquet whose row groups can be found by it."""
+    """Rows sorted by their first column, as a file of which ranges can be read."""
     table = pa.table([np.ascontiguousarray(rows[:, place]) for place in range(rows.shape[1])], schema=schema)
-    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+    write_sorted(path, table, schema.names[0])
 
 
 def _read_range(path: str, schema: pa.Schema, part: int, parts: int) -> np.ndarray:
     """The rows of a file of `_write` whose first column lies in the `part`-th of `parts` equal ranges of 64-bit hashes."""
-    first, last = (part << 64) // parts, ((part + 1) << 64) // parts - 1
-    found = [_empty(schema)]
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            facts = file.metadata.row_group(group).column(0).statistics
-            if facts is not None and facts.has_min_max and (facts.max < first or facts.min > last):
-                continue
-            table = file.read_row_group(group, use_threads=False)
-            rows = np.column_stack([table.column(name).to_numpy() for name in schema.names])
-            found.append(rows[(rows[:, 0] >= np.uint64(first)) & (rows[:, 0] <= np.uint64(last))])
-    return np.concatenate(found)
+    here = Range(part, parts, 1 << 64)
+    return np.column_stack(read_arrays([path], schema.names[0], here.first, here.last, schema))
 
 
 def _of_hosts(records: np.ndarray, hosts: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dedup.passage_files import NO_RANK
+from pipeline.dedup.candidates import NO_RANK
 from pipeline.engine import Outcome, run_task
 from pipeline.progress import Progress
 from pipeline.schema import with_columns

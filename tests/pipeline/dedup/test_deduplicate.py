@@ -186,6 +186,21 @@ def test_priority_chooses_the_survivor(priority, survivor):
     assert set(result.column("cluster").to_pylist()) == {survivor}
 
 
+def test_a_priority_that_is_no_number_is_unknown():
+    """Sorted as the greatest number, a NaN of some scorer would stay before every good document."""
+    table = table_of(["같은 글 하나 " * 10] * 3, quality=[0.1, float("nan"), 0.9])
+    for direction, survivor in (("desc", "d00002"), ("asc", "d00000")):
+        result = deduplicate(table, DedupConfig(priority=[f"quality {direction}"]))
+        assert set(result.column("cluster").to_pylist()) == {survivor}
+
+
+@pytest.mark.parametrize("values", [[[1], [2]], ["top", "bottom"], [True, False]])
+@pytest.mark.parametrize("name", ["position", "file", "source", "source_id"])
+def test_columns_that_only_share_a_name_with_ours(name, values):
+    result = deduplicate(pa.table({"id": ["a", "b"], "text": ["같은 글", "같은 글"], name: values}))
+    assert reasons(result) == [None, "exact_duplicate"] and result.column(name).to_pylist() == values
+
+
 def test_a_repeated_id_is_an_error_and_takes_no_part():
     table = pa.table({"id": ["a", "b", "a"], "text": ["하나", "둘", "둘"]})
     result = deduplicate(table)
@@ -215,6 +230,14 @@ def test_polars_frames_work():
     frame = polars.DataFrame({"id": ["a", "b"], "text": ["같은 글", "같은 글!"]})
     result = polars.from_arrow(deduplicate(frame.to_arrow(compat_level=polars.CompatLevel.newest())))
     assert result["cluster"].to_list() == ["b", "b"] and result.filter(result["drop_reason"].is_null())["id"].to_list() == ["b"]
+
+
+def test_buckets_in_slices_and_texts_in_chunks_give_the_same(monkeypatch):
+    table = table_of(corpus(3, 5))
+    expected = outcome(deduplicate(table))
+    monkeypatch.setattr("pipeline.dedup.candidates.SLICE_MEMBERS", 7)
+    monkeypatch.setattr("pipeline.dedup.api.VERIFY_BYTES", 2000)
+    assert outcome(deduplicate(table)) == expected
 
 
 def test_chunked_and_sliced_tables_give_the_same():

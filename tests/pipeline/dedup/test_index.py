@@ -16,7 +16,7 @@ from pipeline.dedup.index import open_index
 from pipeline.errors import UserError
 
 from .test_deduplicate import corpus
-from .test_move import InlineEngine, content, documents, move, result, rows_in, split_of, splits_of
+from .test_move import AVAILABLE, InlineEngine, content, documents, move, result, rows_in, split_of, splits_of
 
 
 def crawls() -> tuple[pa.Table, pa.Table]:
@@ -150,6 +150,85 @@ def test_folders_that_are_no_index_are_refused(tmp_path):
         pass
     with pytest.raises(UserError, match="is a URL"):
         move(tmp_path / "run", [], DedupConfig(index="s3://bucket/index"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_text("")
+    with pytest.raises(UserError, match="is no index"), open_index(tmp_path / "photos", config(tmp_path)):
+        pass
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["holiday.jpg"]  # nothing was made in it
+
+
+def test_what_a_killed_run_left_is_no_foreign_file(tmp_path):
+    (tmp_path / "index" / "runs").mkdir(parents=True)
+    (tmp_path / "index" / ".index.json.123.tmp").write_text("{")
+    (tmp_path / "index" / ".tmp").mkdir()
+    first, _ = crawls()
+    move(tmp_path / "one", splits_of(tmp_path / "in1", first, []), config(tmp_path))
+    assert [path.name for path in (tmp_path / "index" / "runs").iterdir()] == ["000001"]
+
+
+def unrelated(tmp_path: Path, number: int, **settings) -> dict[str, tuple]:
+    """What a crawl of three texts comes to, which no other has."""
+    table = documents([f"{number} 번째 글 {place} {number * 7919}" for place in range(3)], id=[f"{number}-{place}" for place in range(3)])
+    return result(move(tmp_path / f"run-{number}", splits_of(tmp_path / f"in-{number}", table, []), config(tmp_path, **settings)))
+
+
+def test_an_index_that_lost_something_is_refused(tmp_path):
+    for number in range(3):
+        unrelated(tmp_path, number)
+    runs = tmp_path / "index" / "runs"
+    whole = (runs / "000001" / "s0-texts.parquet").read_bytes()
+    (runs / "000001" / "s0-texts.parquet").write_bytes(whole[:-1])
+    with pytest.raises(UserError, match=r"000001/s0-texts\.parquet' is not there in the size that it was written"):
+        unrelated(tmp_path, 3)
+    shutil.rmtree(runs / "000001")
+    with pytest.raises(UserError, match="has '000002' and lacks run '000001'"):
+        unrelated(tmp_path, 3)
+
+
+def test_empty_crawls_and_those_without_a_usable_row(tmp_path):
+    first, second = crawls()
+    without = result(move(tmp_path / "alone", splits_of(tmp_path / "in1", first, [30]), config(None)))
+    move(tmp_path / "empty", [], config(tmp_path))
+    move(tmp_path / "rowless", splits_of(tmp_path / "in0", first.slice(0, 0), []), config(tmp_path))
+    assert result(move(tmp_path / "one", splits_of(tmp_path / "in1", first, [30]), config(tmp_path))) == without
+    again = documents(["새 글 하나", "새 글 둘"], id=[name for name, row in sorted(without.items()) if row[3] is None][:2])
+    segment = move(tmp_path / "ids", splits_of(tmp_path / "in2", again, [1]), config(tmp_path))
+    assert rows_in(segment, "kept") == []
+    assert all(row["error"].endswith("of a crawl in the index") for row in rows_in(segment, "quarantine"))
+    # a crawl with splits of the same names, later ones, and then this crawl again
+    expected = content(move(tmp_path / "two", splits_of(tmp_path / "in3", second, [20]), config(tmp_path)))
+    unrelated(tmp_path, 1)
+    found = content(move(tmp_path / "again", splits_of(tmp_path / "in3", second, [20]), config(tmp_path)))
+    assert found == {name: hash_ for name, hash_ in expected.items() if "steps/index" not in name}
+    assert len(list((tmp_path / "index" / "runs").iterdir())) == 6
+
+
+def test_addresses_of_the_index_are_known(tmp_path):
+    first = documents(["하나 가나다", "둘 라마바"], url=["http://a.kr/1", "https://www.a.kr/2/"], id=["a", "b"])
+    second = documents(["전혀 다른 것", "셋 사아자", "둘 라마바"], url=["https://a.kr/1#x", None, "http://b.kr"], id=["x", "y", "z"])
+    for name, table in (("one", first), ("two", second)):
+        splits = splits_of(tmp_path / f"in-{name}", table, [1])
+        segment = move(tmp_path / name, splits, config(tmp_path, url=True), available=AVAILABLE | {"url"})
+    found = result(segment)
+    assert [(found[name][0], found[name][3]) for name in "xyz"] == [("a", "url_duplicate"), ("y", None), ("b", "exact_duplicate")]
+
+
+def test_a_run_folder_used_again_for_another_index(tmp_path):
+    """What the folder's steps left is taken over only where it is the same: neither other bands' keys, nor other crawls' cluster sizes."""
+    first, _ = crawls()
+    splits = splits_of(tmp_path / "in1", first, [])
+    for name, folder, threshold in (("i1", "run", 0.8), ("i2", "run", 0.7), ("i3", "fresh", 0.7)):
+        move(tmp_path / folder, splits, config(tmp_path, index=str(tmp_path / name), threshold=threshold))
+    keys = [pq.read_table(tmp_path / name / "runs" / "000001" / "s0-keys.parquet") for name in ("i2", "i3")]
+    assert keys[0].equals(keys[1])
+    text = "같은 글이 여러 번 들어온다 " * 5
+    for copies in (1, 2):
+        here = config(tmp_path, index=str(tmp_path / f"copies-{copies}"))
+        counts = {f"one-{copies}": 1, f"two-{copies}": copies, "three": 1}
+        for number, (folder, count) in enumerate(counts.items()):
+            table = documents([text] * count, id=[f"{number}-{place}" for place in range(count)])
+            segment = move(tmp_path / folder, splits_of(tmp_path / f"in-{folder}", table, []), here)
+        assert [row[1] for row in result(segment).values()] == [2 + copies]
 
 
 def test_an_index_is_used_by_one_crawl_at_a_time(tmp_path):

@@ -146,6 +146,39 @@ def test_a_second_run_does_nothing_and_a_changed_one_only_what_it_must(tmp_path,
     assert engine.done.count(splits[0].name) <= 1  # its rows, neither its sketch nor its texts
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"priority": ["text_bytes desc"]}, {"priority": ["text_bytes asc"]}),
+        ({"exact": True}, {"exact": False}),
+        ({"near": False, "url": True}, {"near": False, "url": True, "exact": False}),
+        ({"threshold": 0.8, "bands": 17, "rows": 7}, {"threshold": 0.7, "bands": 17, "rows": 7}),
+    ],
+)
+def test_a_changed_setting_gives_what_a_fresh_run_gives(tmp_path, table, before, after):
+    """No step may take over what an earlier step of other settings led to."""
+    splits = splits_of(tmp_path / "in", with_columns(table, {"url": [f"http://a.kr/{row // 2}" for row in range(len(table))]}), [60])
+    available = AVAILABLE | {"url"}
+    move(tmp_path / "run", splits, DedupConfig(**before), available=available)
+    expected = result(move(tmp_path / "fresh", splits, DedupConfig(**after), available=available))
+    assert result(move(tmp_path / "run", splits, DedupConfig(**after), available=available)) == expected
+
+
+def test_other_pairs_of_the_same_texts_are_compared_anew(tmp_path, monkeypatch):
+    """With sketches that rule nothing out, `bucket_limit` decides which pairs of these four texts are compared; that needs all of them."""
+
+    def flattering(*arguments):
+        sketches = sketch_batch(*arguments)
+        return replace(sketches, signatures=np.zeros_like(sketches.signatures))
+
+    monkeypatch.setattr("pipeline.dedup.records.sketch_batch", flattering)
+    first, second, third = corpus(31, 3)[:18:6]
+    splits = splits_of(tmp_path / "in", documents([first, second, third, f"{second} 끝"]), [2])
+    for limit, dropped in ((1, []), (64, ["d00003"])):
+        found = result(move(tmp_path / "run", splits, DedupConfig(bucket_limit=limit, priority=["id asc"])))
+        assert [name for name, row in found.items() if row[3]] == dropped
+
+
 def test_worker_processes_give_the_same_bytes(tmp_path, table):
     splits = splits_of(tmp_path / "in", table.slice(0, 30), [12])
     engine = LocalEngine(1)

@@ -112,7 +112,8 @@ def test_chunks_hold_a_bounded_amount_of_text():
     better, worse = np.array([0, 0, 1, 0, 2], np.uint32), np.array([1, 2, 2, 3, 3], np.uint32)
     sizes = np.full(4, 10)
     assert chunks(better, worse, sizes, 1000).tolist() == [0] * 5
-    assert chunks(better, worse, sizes, 30).tolist() == [0, 0, 0, 1, 1]  # pairs of one worse document stay together
+    assert chunks(better, worse, sizes, 30).tolist() == [0, 0, 0, 1, 1]
+    assert chunks(better, worse, sizes, 20).tolist() == chunks(better, worse, sizes, 1).tolist() == [0, 1, 2, 3, 4]  # one pair at least
     assert len(chunks(better[:0], worse[:0], sizes, 30)) == 0
 
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decontam.normalize import normalize_text
+from pipeline import ranges
 from pipeline.dedup import passage_files
 from pipeline.dedup.config import ParagraphsConfig
 from pipeline.dedup.paragraphs import find_paragraphs, paragraphs_of
@@ -91,7 +92,7 @@ def test_the_steps_equal_the_twin_whatever_the_splits_and_ranges(tmp_path, monke
     assert find(tmp_path / "one", documents, 1, **config) == wanted
     random.Random(seed).shuffle(documents)
     monkeypatch.setattr(passage_files, "TASK_RECORDS", 7)
-    monkeypatch.setattr(passage_files, "ROW_GROUP", 3)
+    monkeypatch.setattr(ranges, "MIN_ROW_GROUP", 3)
     assert find(tmp_path / "ranges", documents, 4, **config) == wanted
 
 

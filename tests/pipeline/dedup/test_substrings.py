@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import ranges
 from pipeline.dedup import passage_files
 from pipeline.dedup.passage_files import FOUND, Columns, concatenated, take
 from pipeline.dedup.passage_spans import merge_found, trimmed, united
@@ -188,7 +189,7 @@ def test_the_steps_find_the_same_whatever_the_splits_ranges_and_order(tmp_path, 
     assert find(tmp_path / "four", documents, 4, size) == wanted
     monkeypatch.setattr(passage_files, "TASK_RECORDS", 100)
     monkeypatch.setattr(passage_files, "RUN_RECORDS", 30)
-    monkeypatch.setattr(passage_files, "ROW_GROUP", 7)
+    monkeypatch.setattr(ranges, "MIN_ROW_GROUP", 7)
     assert find(tmp_path / "ranges", documents, 3, size) == wanted
     steps = tmp_path / "ranges" / "run" / "dedup" / "steps"
     assert len(list((steps / "substring_anchors").glob("*-found.parquet"))) > 3
