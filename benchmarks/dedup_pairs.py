@@ -2,7 +2,8 @@
 
 laws: versions of Korean laws with their exact word-5-gram Jaccard similarity. articles: planted plagiarism. citations: records that people
 threw away as duplicates. questions: pairs of sentences of the same or another meaning, which are no duplicates whatever they mean.
-DATA is the folder of development data. Without names, all four run. Where datasketch or rensa is not installed, its rows say so.
+DATA is the folder of development data. Without names, all four run. Rows of datasketch or rensa are missing where it
+is not installed, and a line says so.
 """
 
 from __future__ import annotations
@@ -107,13 +108,14 @@ def print_laws(data: Path) -> None:
     print(
         f"Our exact word-5-gram similarity differs from the data's by {np.abs(exact[WORDS] - laws.truth).max():.5f} at most "
         f"(the data's are rounded to 4 digits). Mean similarity: words {exact[WORDS].mean():.3f}, default shingle "
-        f"{exact[DEFAULT].mean():.3f}. The truth of a row is whether the similarity reaches the threshold: w5, that of the data; own, the exact "
-        f"one of the method's shingle. True pairs by w5: {true_counts(laws.truth)}; by the default shingle: {true_counts(exact[DEFAULT])}.\n"
+        f"{exact[DEFAULT].mean():.3f}. The truth of a row is whether the similarity reaches the threshold: w5, that of the data; own, the "
+        f"exact one of the method's shingle. True pairs by w5: {true_counts(laws.truth)}; by the default shingle: "
+        f"{true_counts(exact[DEFAULT])}.\n"
     )
+    found = our_rows(laws, prepared, exact) + datasketch_rows(laws) + rensa_rows(laws)
     heading(
         "method", "truth", "bands x rows", *(f"{measure} at {threshold}" for threshold in THRESHOLDS for measure in ("precision", "recall"))
     )
-    found = our_rows(laws, prepared, exact) + datasketch_rows(laws) + rensa_rows(laws)
     for method in dict.fromkeys(method for _, method, _, _ in found):
         mine = {threshold: (bands, pairs) for threshold, name, bands, pairs in found if name == method}
         shapes = ", ".join(dict.fromkeys(bands for bands, _ in mine.values()))

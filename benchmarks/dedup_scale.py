@@ -2,7 +2,8 @@
 
 Sketches of synthetic documents are generated, not texts: 65 % of the documents are alone, 5 % are exact copies, 30 % belong to families of
 about six whose members share 70 to 100 % of their slots with the family's. They go through the product's own tasks: order, buckets,
-edges, verdict, clusters. Only the comparison of texts is replaced: a pair counts as verified if the estimate of its sketches reaches the threshold.
+edges, verdict, clusters. Only the comparison of texts is replaced: a pair counts as verified if the estimate of its sketches reaches the
+threshold.
 `--component MILLIONS` makes one component of that many documents instead, as copies of one page with small changes and as a chain in which
 each document is similar to its neighbours only, and merges chains.
 

@@ -224,9 +224,10 @@ class Segment:
             return
         reasons = sorted({**manifest["dropped"], **manifest["quarantined"]}.items(), key=lambda item: -item[1]["rows"])
         listed = ", ".join(f"{reason} ({count['rows']:,})" for reason, count in reasons[:3])
+        folder = "dropped" if rows_of(manifest["dropped"]) >= rows_of(manifest["quarantined"]) else "quarantine"
         raise RunFailed(
             f"{self.name} kept {kept:,} of {rows_in:,} documents, fewer than its min_kept_share of {self._min_kept_share:g} allows; "
-            f"most were lost to {listed}; look at {self.directory}/dropped, or add {self._key} to go on"
+            f"most were lost to {listed}; look at {self.directory}/{folder}, or add {self._key} to go on"
         )
 
 
