@@ -157,8 +157,9 @@ def open_index(folder: Path, config: DedupConfig) -> Iterator[Index]:
 
     Raises UserError for a folder that holds something else, an index of other settings, and one that another process has open.
     """
-    strange = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
-    if strange and "index.json" not in strange and strange != ["runs"]:
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    strange = sorted(name for name in names if name != "runs" and not name.startswith("."))
+    if strange and "index.json" not in strange:
         raise UserError(f"the folder '{folder}' holds '{strange[0]}' and is no index of dedup; give a new or empty one")
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,8 @@ def run(segment: Segment, splits: Sequence[Split], config: DedupConfig, availabl
     splits = sorted(splits, key=lambda split: split.name)
     if config.index is None:
         return _run(segment, splits, config, available, None)
+    if segment.directory.resolve().is_relative_to(Path(config.index).resolve()):
+        raise UserError(f"the index '{config.index}' is the output folder or holds it; give the index a folder of its own")
     with open_index(Path(config.index), config) as index:
         return _run(segment, splits, config, available, index)
 

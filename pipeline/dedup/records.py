@@ -192,16 +192,18 @@ class SketchReader:
 
     def __call__(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(slots uint8[m, permutations], filled uint16[m]) of these documents, in their order."""
-        place = np.searchsorted(self._begins, numbers, side="right") - 1
+        order = np.argsort(numbers)
+        ordered = numbers[order]
+        cuts = np.searchsorted(ordered, self._begins)
         result: np.ndarray | None = None
-        for index in np.unique(place).tolist():
+        for index in np.flatnonzero(np.diff(cuts)).tolist():
             file = self._files[index]
             if file is None:
                 file = self._files[index] = np.load(self._shelves[index].sketches, mmap_mode="r", allow_pickle=False)
             if result is None:
                 result = np.empty(len(numbers), file.dtype)
-            chosen = place == index
-            result[chosen] = file[numbers[chosen] - self._begins[index]]
+            here = slice(cuts[index], cuts[index + 1])
+            result[order[here]] = file[ordered[here] - self._begins[index]]
         if result is None:
             return np.zeros((0, 0), np.uint8), np.zeros(0, np.uint16)
         return np.ascontiguousarray(result["slots"]), np.ascontiguousarray(result["filled"])

@@ -231,6 +231,12 @@ def test_a_run_folder_used_again_for_another_index(tmp_path):
         assert [row[1] for row in result(segment).values()] == [2 + copies]
 
 
+def test_the_output_folder_is_no_index(tmp_path):
+    for folder in (tmp_path, tmp_path / "run", tmp_path / "run" / "dedup"):
+        with pytest.raises(UserError, match="is the output folder or holds it"):
+            move(tmp_path / "run", [], DedupConfig(index=str(folder)))
+
+
 def test_an_index_is_used_by_one_crawl_at_a_time(tmp_path):
     with (
         open_index(tmp_path / "index", config(tmp_path)),
