@@ -245,7 +245,7 @@ def main() -> None:
     if given.folder.exists():
         parser.error(f"{given.folder} exists; name a new folder")
     if given.component:
-        for shape, chains in (("copies", False), ("copies", True), ("chain", True)):
+        for shape, chains in (("copies", False), ("chain", True)):
             measure(given.folder, int(given.component * 1e6), shape, chains)
         return
     for millions in given.millions:

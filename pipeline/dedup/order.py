@@ -94,6 +94,14 @@ class _Hashes:
     known: np.ndarray
 
 
+def connect(spill: Path | None) -> duckdb.DuckDBPyConnection:
+    """A quiet database of one thread in memory, which spills to this folder beyond MEMORY_LIMIT; without one it has the machine's memory."""
+    limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)} if spill else {"temp_directory": ""}
+    connection = duckdb.connect(config={"threads": 1, **limits})
+    connection.execute("set enable_progress_bar = false")  # it would draw over ours
+    return connection
+
+
 def order_documents(
     tables: Iterable[pa.Table], priority: list[tuple[str, bool]], exact: bool, indexed: int = 0, spill: Path | None = None
 ) -> Order:
@@ -104,8 +112,7 @@ def order_documents(
     folder for DuckDB's temporary files beyond MEMORY_LIMIT; without one it has the machine's memory. Raises UserError for 2^32 - 1
     documents or more.
     """
-    limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)} if spill else {"temp_directory": ""}
-    connection = duckdb.connect(config={"threads": 1, **limits})
+    connection = connect(spill)
     try:
         count, hashes = _load(connection, tables)
         if count >= int(NO_RANK):

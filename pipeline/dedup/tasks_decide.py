@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dedup.candidates import NO_RANK
-from pipeline.dedup.order import MEMORY_LIMIT, Order
+from pipeline.dedup.order import Order, connect
 from pipeline.dedup.records import Shelf, SketchReader
 from pipeline.dedup.tasks import Corpus
 from pipeline.dedup.tasks_verify import read_pairs
@@ -161,7 +160,7 @@ class ClustersTask:
     def __call__(self, folder: Path) -> dict[str, Any]:
         spill = folder / "spill"
         spill.mkdir()
-        connection = duckdb.connect(config={"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)})
+        connection = connect(spill)
         members = clusters = 0
         try:
             connection.execute(
