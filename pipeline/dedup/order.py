@@ -95,7 +95,7 @@ class _Hashes:
 
 
 def connect(spill: Path | None) -> duckdb.DuckDBPyConnection:
-    """A quiet database of one thread in memory, which spills to this folder beyond MEMORY_LIMIT; without one it has the machine's memory."""
+    """A quiet database of one thread; beyond MEMORY_LIMIT it spills to this folder, without one it has the machine's memory."""
     limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)} if spill else {"temp_directory": ""}
     connection = duckdb.connect(config={"threads": 1, **limits})
     connection.execute("set enable_progress_bar = false")  # it would draw over ours

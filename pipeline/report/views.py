@@ -98,6 +98,7 @@ def connect_folder(folder: RunFolder) -> duckdb.DuckDBPyConnection:
     # DuckDB makes this folder when a query outgrows memory, and removes it; by default it would lie in the working directory.
     spill = Path(tempfile.gettempdir()) / f"onnuri-inspect-{uuid.uuid4().hex}"
     connection = duckdb.connect(":memory:", config={"temp_directory": str(spill)})
+    connection.execute("set enable_progress_bar = false")  # it goes to standard output, between the results
     for name, source in _sources(folder).items():
         connection.register(name, source)
     connection.register("gaps", pa.table({"gap": pa.array(folder.gaps, _TEXT)}))
