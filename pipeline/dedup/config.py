@@ -17,7 +17,12 @@ class ParagraphsConfig(Settings):
     min_documents: int = Field(
         default=3, ge=2, description="Documents of one host in which a paragraph must stand to be cut from all but the best."
     )
-    min_letters: int = Field(default=20, ge=1, description="Letters and digits that a paragraph must have: shorter ones repeat by chance.")
+    min_bytes: int = Field(
+        default=60,
+        ge=1,
+        description="UTF-8 bytes of letters and digits that a paragraph must have (60 letters of English, 20 syllables of Korean): "
+        "headings and shorter lines repeat by chance.",
+    )
 
 
 class SubstringsConfig(Settings):

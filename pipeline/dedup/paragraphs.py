@@ -48,7 +48,7 @@ class CollectParagraphsTask:
 
     split: Split
     ranks: str = field(metadata={"fingerprint": False})
-    min_letters: int
+    min_bytes: int
     normalizer: str = NORMALIZER_VERSION
     version: str = "1"
 
@@ -67,13 +67,13 @@ class CollectParagraphsTask:
                 hosted = pc.not_equal(pc.fill_null(table.column("host"), ""), "")
                 table, places = table.filter(hosted), places[hosted.to_numpy()]
                 if len(table):
-                    paragraphs = paragraphs_of(table.column("text"), table.column("host"), self.min_letters)
+                    paragraphs = paragraphs_of(table.column("text"), table.column("host"), self.min_bytes)
                     writer.add(paragraphs | {"rank": ranks[places[paragraphs["document"]]]})
         return {"records": writer.records}
 
 
-def paragraphs_of(texts: pa.ChunkedArray, hosts: pa.ChunkedArray, min_letters: int) -> Columns:
-    """The paragraphs with so many letters and digits: PARAGRAPH with `document` (row) for `rank`."""
+def paragraphs_of(texts: pa.ChunkedArray, hosts: pa.ChunkedArray, min_bytes: int) -> Columns:
+    """The paragraphs whose letters and digits have so many UTF-8 bytes: PARAGRAPH with `document` (row) for `rank`."""
     from pipeline.dedup.paragraphs_kernel import hash_codepoints
 
     data, offsets = text_buffers(texts)
@@ -84,7 +84,10 @@ def paragraphs_of(texts: pa.ChunkedArray, hosts: pa.ChunkedArray, min_letters: i
     documents = np.minimum(documents, len(offsets) - 2)
     hashes = np.empty(len(documents), np.uint64)
     hash_codepoints(normalized.codepoints, normalized.offsets, host_salts(hosts)[documents], hashes)
-    chosen = np.flatnonzero(np.diff(normalized.offsets) >= min_letters)
+    codes = normalized.codepoints
+    widths = (codes >= 0x80).astype(np.uint8) + (codes >= 0x800) + (codes >= 0x10000) + np.uint8(1)
+    sizes = np.concatenate((np.zeros(1, np.int64), np.cumsum(widths, dtype=np.int64)))[normalized.offsets]
+    chosen = np.flatnonzero(np.diff(sizes) >= min_bytes)
     starts, ends, documents = bounds[chosen], bounds[chosen + 1], documents[chosen]
     ends = ends - (data[ends - 1] == _LINE_FEED)
     begins = offsets[documents]
@@ -131,7 +134,7 @@ def compare_paragraphs(paragraphs: Columns, min_documents: int) -> Columns:
 
 def find_paragraphs(segment: Segment, splits: Sequence[Split], ranks: Sequence[str], config: ParagraphsConfig) -> tuple[str, ...]:
     """Files (FOUND, `split` counting `splits`) with the paragraphs that are to be cut."""
-    tasks = [CollectParagraphsTask(split, path, config.min_letters) for split, path in zip(splits, ranks, strict=True)]
+    tasks = [CollectParagraphsTask(split, path, config.min_bytes) for split, path in zip(splits, ranks, strict=True)]
     receipts = segment.step("paragraph_hashes", tasks)
     folder = segment.step_folder("paragraph_hashes")
     collected = tuple(str(folder / f"{split.name}.parquet") for split in splits)

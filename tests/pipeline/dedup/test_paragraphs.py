@@ -52,13 +52,13 @@ def lines_of(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
-def twin(documents: Sequence[Document], min_documents: int, min_letters: int) -> Cuts:
+def twin(documents: Sequence[Document], min_documents: int, min_bytes: int) -> Cuts:
     """The definition, paragraph by paragraph."""
     best_first = sorted((one for one in documents if one.rank is not None and one.host and one.text), key=lambda one: one.rank or 0)
     holders = defaultdict(list)
     for one in best_first:
         for start, end, letters in lines_of(one.text or ""):
-            if len(letters) >= min_letters:
+            if len(letters.encode()) >= min_bytes:
                 holders[one.host, letters].append((one.id, start, end))
     cuts = defaultdict(list)
     for places in holders.values():
@@ -83,12 +83,12 @@ def corpus(seed: int) -> list[Document]:
     return ranked(texts, seed, hosts)
 
 
-@pytest.mark.parametrize(("seed", "min_documents", "min_letters"), [(1, 2, 20), (2, 5, 10), (3, 4, 3)])
-def test_the_steps_equal_the_twin_whatever_the_splits_and_ranges(tmp_path, monkeypatch, seed, min_documents, min_letters):
+@pytest.mark.parametrize(("seed", "min_documents", "min_bytes"), [(1, 2, 60), (2, 5, 30), (3, 4, 3)])
+def test_the_steps_equal_the_twin_whatever_the_splits_and_ranges(tmp_path, monkeypatch, seed, min_documents, min_bytes):
     documents = corpus(seed)
-    wanted = twin(documents, min_documents, min_letters)
+    wanted = twin(documents, min_documents, min_bytes)
     assert len(wanted) > 3
-    config = {"min_documents": min_documents, "min_letters": min_letters}
+    config = {"min_documents": min_documents, "min_bytes": min_bytes}
     assert find(tmp_path / "one", documents, 1, **config) == wanted
     random.Random(seed).shuffle(documents)
     monkeypatch.setattr(passage_files, "TASK_RECORDS", 7)
@@ -115,12 +115,12 @@ def test_repeats_within_too_few_documents_stay(tmp_path):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.text("a가각é\n\r .", max_size=12)), min_size=1, max_size=5), st.integers(1, 4))
-def test_every_paragraph_with_enough_letters_is_hashed(texts, min_letters):
+@given(st.lists(st.one_of(st.none(), st.text("a가각é\n\r .", max_size=12)), min_size=1, max_size=5), st.integers(1, 12))
+def test_every_paragraph_with_enough_letters_is_hashed(texts, min_bytes):
     table = pa.chunked_array([pa.array(["skipped"], pa.large_string()), pa.array(texts, pa.large_string())]).slice(1)
-    found = paragraphs_of(table, pa.array(["h"] * len(texts)), min_letters)
+    found = paragraphs_of(table, pa.array(["h"] * len(texts)), min_bytes)
     got = list(zip(found["document"].tolist(), found["start"].tolist(), found["end"].tolist(), strict=True))
-    lines = [(row, *line) for row, text in enumerate(texts) for line in lines_of(text or "") if len(line[2]) >= min_letters]
+    lines = [(row, *line) for row, text in enumerate(texts) for line in lines_of(text or "") if len(line[2].encode()) >= min_bytes]
     assert got == [line[:3] for line in lines]
     by_letters = {letters: value for (_, _, _, letters), value in zip(lines, found["hash"].tolist(), strict=True)}
     assert [by_letters[letters] for _, _, _, letters in lines] == found["hash"].tolist()

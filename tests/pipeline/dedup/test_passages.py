@@ -22,7 +22,7 @@ from pipeline.splits import Split
 from pipeline.stage import apply, settings_of
 from tests.pipeline.dedup.passage_scene import Document, ranked, segment, write_splits
 
-BOTH = DedupConfig(paragraphs=ParagraphsConfig(min_documents=2, min_letters=10), substrings=SubstringsConfig(min_bytes=64))
+BOTH = DedupConfig(paragraphs=ParagraphsConfig(min_documents=2, min_bytes=10), substrings=SubstringsConfig(min_bytes=64))
 AVAILABLE = frozenset({"id", "text", "host"})
 FOOTER = "온누리 신문은 독자의 목소리를 언제나 듣습니다."
 
