@@ -59,7 +59,7 @@ def _sign(family: np.ndarray, share: np.ndarray, member: np.ndarray, signatures:
 
 @numba.njit(types.void(types.int64, types.uint32[:, ::1]), cache=True)
 def _chain(first: int, signatures: np.ndarray) -> None:
-    """Each document replaces two slots of its predecessor: neighbours are 98 % alike, documents 32 apart no longer near."""
+    """Each document replaces two slots of its predecessor: neighbours are 98 % alike, documents 13 apart no longer near."""
     slots = signatures.shape[1]
     for document in range(len(signatures)):
         number = first + document
