@@ -41,14 +41,11 @@ class StepTask(Protocol):
     """A task of a whole-corpus move: a frozen dataclass called with an empty folder, to which it writes its files.
 
     name: unique in the step, safe as a file name, and the start of the name of every file it writes.
-    inputs: paths of files that it reads, besides what its fields say.
+    It may have `inputs`: paths of files that it reads, and whose content no field of it says.
     """
 
     @property
     def name(self) -> str: ...
-
-    @property
-    def inputs(self) -> tuple[str, ...]: ...
 
     def __call__(self, folder: Path) -> dict[str, Any]: ...
 
@@ -245,8 +242,12 @@ def task_fingerprint(task: Any) -> str:
     if isinstance(task, RowTask):
         parts = task.fingerprint_parts()
     else:
-        parts = {"task": type(task).__name__, "settings": settings_of(task), "inputs": [_content(path) for path in task.inputs]}
+        parts = {"task": type(task).__name__, "settings": settings_of(task), "inputs": [_content(path) for path in _inputs(task)]}
     return xxhash.xxh3_128_hexdigest(json.dumps([__version__, LAYOUT, task.name, parts], sort_keys=True, ensure_ascii=False).encode())
+
+
+def _inputs(task: Any) -> tuple[str, ...]:
+    return tuple(getattr(task, "inputs", ()))
 
 
 def _content(path: str) -> str:
@@ -301,7 +302,7 @@ def _size(task: Any) -> int:
     """Bytes that a task reads: the largest start first, so that no worker is left with a long one at the end."""
     if isinstance(getattr(task, "split", None), Split):
         return int(task.split.size)
-    return sum(os.path.getsize(path) for path in task.inputs if os.path.exists(path))
+    return sum(os.path.getsize(path) for path in _inputs(task) if os.path.exists(path))
 
 
 def kept_split(directory: Path, receipt: Mapping[str, Any]) -> Split:

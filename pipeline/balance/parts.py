@@ -52,10 +52,6 @@ class ExportTask:
     def name(self) -> str:
         return self.split.name
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         writers: dict[tuple[str, str], PartWriter] = {}
         columns = [*_FROM_DOCUMENT, *(f"epochs_{phase}" for phase in self.phases)]

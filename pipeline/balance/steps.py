@@ -40,10 +40,6 @@ class CountTask:
     def name(self) -> str:
         return self.split.name
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         tables = [self._count(table) for table in _sized_documents(self.split)]
         if tables:
@@ -85,10 +81,6 @@ class PlanTask:
     @property
     def name(self) -> str:
         return "plan"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         phases = {name: PhaseConfig.model_validate(phase) for name, phase in self.phases.items()}

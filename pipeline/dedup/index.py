@@ -227,10 +227,6 @@ class IndexTask:
     def name(self) -> str:
         return self.split.name
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         verdicts = pq.read_table(self.verdict, columns=["verdict", "cluster_size"], use_threads=False)
         stays = pc.equal(verdicts.column("verdict"), REASONS[KEPT]).to_numpy()

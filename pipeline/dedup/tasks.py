@@ -44,10 +44,6 @@ class SketchTask:
     def name(self) -> str:
         return self.split.name
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         settings = self.settings
         wanted = {*(name for name, _ in PROVENANCE), *settings.priority, "text", "error", "drop_reason", *(["url"] if settings.url else [])}
@@ -121,10 +117,6 @@ class OrderTask:
     name: str = "order"
     version: str = "3"
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         spill = folder / "spill"
         spill.mkdir()
@@ -163,10 +155,6 @@ class BucketTask:
     @property
     def name(self) -> str:
         return f"buckets-{self.range.part:04d}"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         keys, numbers = self._keys()
@@ -221,10 +209,6 @@ class EdgesTask:
     @property
     def name(self) -> str:
         return f"edges-{self.range.part:04d}"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         worse, better = read_arrays(self.buckets, "worse", self.range.first, self.range.last, EDGES)

@@ -45,10 +45,6 @@ class VerdictTask:
     name: str = "verdict"
     version: str = "3"
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         corpus = self.corpus
         begins = corpus.array("begins")
@@ -152,10 +148,6 @@ class ClustersTask:
     decided: str
     name: str = "clusters"
     version: str = "2"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         spill = folder / "spill"

@@ -52,10 +52,6 @@ class TextsTask:
     def name(self) -> str:
         return self.split.name
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         tasks, numbers = self._needs()
         needed = np.unique(numbers)
@@ -125,10 +121,6 @@ class VerifyTask:
     def name(self) -> str:
         return f"verify-{self.task:05d}"
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         _, worse, better = read_arrays([self.edges], "chunk", self.chunk, self.chunk, CHUNKED)
         known, text = self._texts()
@@ -158,10 +150,6 @@ class ForestTask:
     pairs: tuple[str, ...] = field(metadata={"fingerprint": False})
     verified: str
     version: str = "1"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         parts = [read_pairs(path) for path in self.pairs]

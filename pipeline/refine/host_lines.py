@@ -63,10 +63,6 @@ class CollectTask:
     def name(self) -> str:
         return self.split.name
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return ()
-
     def __call__(self, folder: Path) -> dict[str, Any]:
         records, hosts = [_empty(RECORD)], [_empty(HOST)]
         for table in _usable(self.reader(self.split), self.limit):
