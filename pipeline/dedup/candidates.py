@@ -110,11 +110,7 @@ def bucketed(keys: np.ndarray, ranks: np.ndarray, first_new: int = 0) -> tuple[n
     those of an index. Returns (members int64[m]: positions in `keys`, by key and then by rank; starts int64[b + 1]).
     """
     order = np.argsort(keys)
-    same = keys[order[1:]] == keys[order[:-1]]
-    beside = np.zeros(len(keys), bool)
-    beside[1:] |= same
-    beside[:-1] |= same
-    members = order[beside]  # most documents are alone with their key: the rest is work on the few that aren't
+    members = order[shared(keys[order])]  # most documents are alone with their key: the rest is work on the few that aren't
     members = members[ranks[members] != NO_RANK]
     members = members[np.lexsort((ranks[members], keys[members]))]
     starts = _starts(keys[members])
@@ -124,6 +120,15 @@ def bucketed(keys: np.ndarray, ranks: np.ndarray, first_new: int = 0) -> tuple[n
         members = members[np.repeat(useful, np.diff(starts))]
         starts = _starts(keys[members])
     return members, starts
+
+
+def shared(ordered: np.ndarray) -> np.ndarray:
+    """bool[n]: which of these sorted values occur more than once."""
+    same = ordered[1:] == ordered[:-1]
+    several = np.zeros(len(ordered), bool)
+    several[1:] |= same
+    several[:-1] |= same
+    return several
 
 
 def _starts(ordered: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dedup.candidates import NO_RANK
+from pipeline.dedup.candidates import NO_RANK, shared
 from pipeline.errors import UserError
 
 MEMORY_LIMIT = "1GB"
@@ -192,11 +192,7 @@ def _share(original: np.ndarray, copy: np.ndarray, eligible: np.ndarray, hashes:
     high, low = hashes.high, hashes.low
     rows = np.flatnonzero(eligible & hashes.known)
     rows = rows[np.argsort(high[rows])]
-    beside = np.zeros(len(rows), bool)
-    same = high[rows[1:]] == high[rows[:-1]]
-    beside[1:] |= same
-    beside[:-1] |= same
-    rows = rows[beside]  # few documents are copies: only those are sorted by all there is
+    rows = rows[shared(high[rows])]  # few documents are copies: only those are sorted by all there is
     rows = rows[np.lexsort((original[rows], low[rows], high[rows]))]
     if len(rows) == 0:
         return

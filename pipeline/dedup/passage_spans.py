@@ -25,7 +25,7 @@ from pipeline.dedup.passage_files import (
     staying,
     take,
 )
-from pipeline.ranges import write_sorted
+from pipeline.ranges import Range, write_sorted
 from pipeline.refine.signals import text_buffers
 from pipeline.schema import CUT_PASSAGE
 from pipeline.segment import Segment
@@ -178,14 +178,14 @@ class NamesTask:
         return (*self.wanted, *self.names)
 
     def __call__(self, folder: Path) -> dict[str, Any]:
-        count = self.last_rank + 1
-        low, high = count * self.part // self.parts, count * (self.part + 1) // self.parts - 1
-        known = pa.concat_tables([NAMES.empty_table(), *(read_between(path, low, high) for path in self.names)]).sort_by("rank")
+        here = Range(self.part, self.parts, self.last_rank + 1)
+        tables = (read_between(path, here.first, here.last) for path in self.names)
+        known = pa.concat_tables([NAMES.empty_table(), *tables]).sort_by("rank")
         ranks, ids = known.column("rank").to_numpy(), known.column("id")
         answered = 0
         with pq.ParquetWriter(folder / f"{self.name}.parquet", ANSWERS, compression="zstd") as writer:
             for number, path in enumerate(self.wanted):
-                wanted = read_columns(path, low, high)["rank"]
+                wanted = read_columns(path, here.first, here.last)["rank"]
                 answer = ids.take(pa.array(np.searchsorted(ranks, wanted)))
                 writer.write_table(pa.table([np.full(len(wanted), number, np.uint32), wanted, answer], schema=ANSWERS))
                 answered += len(wanted)
