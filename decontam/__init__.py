@@ -2,39 +2,56 @@
 
 Usage:
 
-    from decontam import Scanner, build_index, contaminated, read_benchmarks, save_index
-    index = build_index(read_benchmarks("benchmarks/"))
-    save_index(index, "benchmarks.index")
-    matches = Scanner(index).scan(documents["text"])     # one row per match: document row, item, byte offsets, coverage
-    rows = contaminated(matches)                         # rows of the documents to drop
+    from decontam import Scanner, build_index, contaminated, load_index, read_benchmarks, save_index
+    save_index(build_index(read_benchmarks("benchmarks/")), "benchmarks.index")
+    matches = Scanner(load_index("benchmarks.index")).scan(documents)     # a table with a column `text`: one row per match
+    rows = contaminated(matches)                                          # rows of the documents to drop
 """
 
 from __future__ import annotations
 
-from decontam.benchmarks import ITEM_SCHEMA, FieldMap, read_benchmarks
+from decontam.benchmarks import ITEM_SCHEMA, BenchmarkFile, iter_benchmarks, read_benchmarks
+from decontam.common import count_documents
 from decontam.errors import DecontamError
-from decontam.index import Index, build_index, load_index, save_index
+from decontam.fields import FieldMap, field_map
+from decontam.index import Index, add_benchmarks, build_index, load_index, remove_benchmarks, save_index
+from decontam.matches import MATCH_SCHEMA
 from decontam.normalize import Normalized, normalize_batch, normalize_text
+from decontam.paper import PaperScanner
 from decontam.policy import Policy, contaminated, decisive
-from decontam.scan import MATCH_SCHEMA, Scanner
+from decontam.registry import BenchmarkSource, available, load_registry, resolve
+from decontam.scan import Scanner
+from decontam.segment import Segment
 from decontam.settings import MatchSettings
 
 __all__ = [
     "ITEM_SCHEMA",
     "MATCH_SCHEMA",
+    "BenchmarkFile",
+    "BenchmarkSource",
     "DecontamError",
     "FieldMap",
     "Index",
     "MatchSettings",
     "Normalized",
+    "PaperScanner",
     "Policy",
     "Scanner",
+    "Segment",
+    "add_benchmarks",
+    "available",
     "build_index",
     "contaminated",
+    "count_documents",
     "decisive",
+    "field_map",
+    "iter_benchmarks",
     "load_index",
+    "load_registry",
     "normalize_batch",
     "normalize_text",
     "read_benchmarks",
+    "remove_benchmarks",
+    "resolve",
     "save_index",
 ]

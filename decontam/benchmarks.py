@@ -1,21 +1,23 @@
-"""Benchmark files as a table of items: which texts of each test item a document must not contain."""
+"""Benchmark files as a table of items: which texts of each test item a document must not contain, and what answers it."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from decontam.answers import Choices, are_letters, numbered, read_choices, renderings, resolve_answer, told_base
 from decontam.errors import DecontamError
+from decontam.fields import FieldMap, first, has_any, texts_of
 from decontam.hashing import is_hangul_array
 from decontam.normalize import normalize_batch
-from decontam.readers import find_files, read_rows, stem
+from decontam.readers import field_names, find_files, read_rows, stem
 from decontam.settings import MatchSettings
 
 _COLUMNS: dict[str, pa.DataType] = {
@@ -25,58 +27,116 @@ _COLUMNS: dict[str, pa.DataType] = {
     "field": pa.string(),
     "text": pa.large_string(),
     "question_chars": pa.int32(),
+    "answer": pa.large_string(),
 }
 
 ITEM_SCHEMA = pa.schema(_COLUMNS)
-"""One text of one item. field: question (with its choices), answer or passage. question_chars: how many leading characters of `text` are
-the question without its choices; null where `text` is that alone."""
+"""One text of one item; several rows of an item may have one field (turns of a conversation, ways to write the choices). field: question
+(with its choices), answer or passage. question_chars: how many leading characters of `text` are the question without its choices; null
+where `text` is that alone, and where the question says nothing without its choices because another item asks the same. answer: of a
+question, what answers it as text; null if that is no text of its own (a class such as `entailment`, a letter without its choices)."""
+
+MAX_NAME_CHARS = 200
+"""Longest name of a benchmark, split or item: they become columns, folder names and lines on a terminal."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+KEEP_CHARS = 1 << 26
+"""Characters of text held of files that had to be read to learn what benchmarks are in them: most sets fit and are read once."""
+
+PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class FieldMap:
-    """Which keys of a record hold what; of several names the first one that the record has is taken.
+class BenchmarkFile(NamedTuple):
+    """A file whose benchmark, field map and split are known beforehand; the records' own come before `benchmark` and `split` only
+    where the field map names keys for them."""
 
-    A value may be a list (the turns of a conversation, several passages): each becomes an entry of its own. Choices may be a list, a
-    mapping of letters to texts, or the `{"text": [...], "label": [...]}` of Hugging Face's ARC.
+    path: Path
+    benchmark: str
+    fields: FieldMap = FieldMap()
+    split: str = ""
+
+
+class _Text(NamedTuple):
+    """A row of the table to be, with what decides whether it stays and what it needs beside it.
+
+    item: None where the record has no id. answer: a number where it takes the whole benchmark to tell which choice that is.
     """
 
-    item: tuple[str, ...] = ("id", "task_id", "question_id", "key")
-    benchmark: tuple[str, ...] = ("benchmark",)
-    split: tuple[str, ...] = ("split",)
-    text: tuple[str, ...] = ("text",)
-    question: tuple[str, ...] = ("question", "prompt", "instruction")
-    choices: tuple[str, ...] = ("choices", "options")
-    answer: tuple[str, ...] = ("answer", "solution", "canonical_solution")
-    passage: tuple[str, ...] = ("passage", "context")
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
-                raise DecontamError(f"field map: {field.name} is {value!r}; give a tuple of key names.")
+    row: int
+    split: str
+    item: str | None
+    field: str
+    text: str
+    question_chars: int | None = None
+    answer: str | int | None = None
+    choices: Choices | None = None
 
 
 def read_benchmarks(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: PathLike | BenchmarkFile | Iterable[PathLike | BenchmarkFile],
     field_maps: Mapping[str, FieldMap] | None = None,
     settings: MatchSettings | None = None,
 ) -> pa.Table:
-    """Read files, folders and globs into a table of ITEM_SCHEMA, in the order of the file names.
+    """The tables of `iter_benchmarks` as one of ITEM_SCHEMA."""
+    return pa.concat_tables(iter_benchmarks(paths, field_maps, settings))
+
+
+def iter_benchmarks(
+    paths: PathLike | BenchmarkFile | Iterable[PathLike | BenchmarkFile],
+    field_maps: Mapping[str, FieldMap] | None = None,
+    settings: MatchSettings | None = None,
+) -> Iterator[pa.Table]:
+    """Read files, folders and globs; one table of ITEM_SCHEMA for each benchmark, by name, its rows in the order of files and records.
 
     Of each record: `text` if it has one, else the question followed by its choices; the answer, if long enough to be a match by itself
-    and not part of that text; the passage. `field_maps` overrides the keys for a benchmark: by the benchmark's name in the record, by
-    that of the file (see `benchmark_names`), or by the file's name without suffixes. An item's benchmark is that of its file unless the
-    record names one, its id the row number unless the record has one, its split empty unless the record has one.
+    and not part of that text; the passage. A question that is too short to be a match, or that several items ask, gets further rows:
+    with its choices behind letters and behind numbers, and (if too short) alone. `field_maps` overrides the keys for a benchmark: by its
+    name in the record, by that of the file (see `benchmark_names`), or by the file's name without suffixes.
 
-    Raises DecontamError, naming file and row, for what cannot be read, for a record with no text, for a file without usable fields, and
-    for two files of one name in one folder.
+    An item's benchmark is that of its file unless the record names one, its split empty unless the record names one. Its id is the
+    record's, else the row's number, behind the file's name where a benchmark isn't named after its file. Of rows with one id the second
+    and later get `@file:row` behind it: they are items of their own.
+
+    Holds one benchmark at a time, and of a file that mixes benchmarks those still to come; files whose records may name benchmarks are
+    read first, and again when their turn comes once KEEP_CHARS of them are held. Raises DecontamError, naming file and row, for what
+    cannot be read and for a record without text, and for two files of one name in one folder.
     """
     settings = settings or MatchSettings()
-    rows: dict[str, list[Any]] = {name: [] for name in ITEM_SCHEMA.names}
-    files = find_files(paths)
-    for path, name in zip(files, benchmark_names(files), strict=True):
-        _read_file(path, name, field_maps or {}, rows)
-    return _without_short_answers(pa.table(rows, schema=ITEM_SCHEMA), settings)
+    maps = field_maps or {}
+    files = _known_files(paths)
+    homes: dict[str, list[BenchmarkFile]] = {}
+    read: dict[Path, dict[str, list[_Text]]] = {}
+    kept_chars = 0
+    for file in files:
+        if not maps and not file.fields.benchmark:
+            homes.setdefault(file.benchmark, []).append(file)
+            continue
+        found = _read_file(file, maps)
+        kept_chars += sum(len(text.text) for texts in found.values() for text in texts)
+        if kept_chars <= KEEP_CHARS:
+            read[file.path] = found
+        for name in found:
+            homes.setdefault(name, []).append(file)
+    for name in sorted(homes):
+        parts = []
+        for file in homes[name]:
+            if file.path not in read:
+                read[file.path] = _read_file(file, maps)
+            parts.append(read[file.path].pop(name))
+        yield _table(name, [file.path for file in homes[name]], parts, settings)
+
+
+def _known_files(paths: PathLike | BenchmarkFile | Iterable[PathLike | BenchmarkFile]) -> list[BenchmarkFile]:
+    """Every file once, as a BenchmarkFile, by path; one that is given as such keeps its field map when its path is given too."""
+    given = [paths] if isinstance(paths, (str, os.PathLike, BenchmarkFile)) else list(paths)
+    known = {os.path.abspath(file.path): file for file in given if isinstance(file, BenchmarkFile)}
+    plain = [path for path in given if not isinstance(path, BenchmarkFile)]
+    if plain or not known:
+        found = find_files(plain)
+        for path, name in zip(found, benchmark_names(found), strict=True):
+            known.setdefault(os.path.abspath(path), BenchmarkFile(path, name))
+    return [known[path] for path in sorted(known)]
 
 
 def benchmark_names(files: Sequence[Path]) -> list[str]:
@@ -100,82 +160,140 @@ def benchmark_names(files: Sequence[Path]) -> list[str]:
                 raise DecontamError(f"{one} and {other} would be one benchmark, '{stem(one)}'; rename one of them or leave it out.")
 
 
-def _read_file(path: Path, name: str, field_maps: Mapping[str, FieldMap], rows: dict[str, list[Any]]) -> None:
-    default = FieldMap()
-    of_file = field_maps.get(name) or field_maps.get(stem(path)) or default
+def _keys_of(file: BenchmarkFile, number: int, record: Mapping[str, Any], maps: Mapping[str, FieldMap]) -> tuple[str, FieldMap]:
+    """The benchmark of a record and the field map for it."""
+    keys = file.fields
+    value = first(record, keys.benchmark)
+    if maps:
+        by_file = maps.get(file.benchmark) or maps.get(stem(file.path)) or keys
+        keys = maps.get(str(value), by_file)
+        value = first(record, keys.benchmark)
+    return (file.benchmark if value is None else _name(file.path, number, "benchmark", value)), keys
+
+
+def _name(path: Path, number: int, what: str, value: Any) -> str:
+    """A benchmark's, split's or item's name, which others print and make folders of."""
+    if isinstance(value, str) and len(value) <= MAX_NAME_CHARS and value.isprintable():
+        return value
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise DecontamError(f"{path}, row {number}, has a {what} of type {type(value).__name__}; give a text or a number.")
+    name = str(value)
+    if len(name) > MAX_NAME_CHARS or _CONTROL.search(name):
+        raise DecontamError(
+            f"{path}, row {number}, has the {what} {name[:40]!r}; use at most {MAX_NAME_CHARS} characters and no control characters."
+        )
+    return name
+
+
+def _read_file(file: BenchmarkFile, maps: Mapping[str, FieldMap]) -> dict[str, list[_Text]]:
+    """The texts of each benchmark in the file."""
+    found: dict[str, list[_Text]] = {}
+    wanted = file.fields.columns.union(*(keys.columns for keys in maps.values()))
     number = 0
-    for number, record in read_rows(path):
-        benchmark = str(_first(record, default.benchmark) or name)
-        keys = field_maps.get(benchmark) or of_file
-        benchmark = str(_first(record, keys.benchmark) or name)
-        item, split = _first(record, keys.item), _first(record, keys.split)
-        texts = _texts(record, keys)
-        if not any(field == "question" for field, _, _ in texts):
-            wanted = ", ".join(keys.text + keys.question)
+    for number, record in read_rows(file.path, wanted):
+        benchmark, keys = _keys_of(file, number, record, maps)
+        split, item = first(record, keys.split), first(record, keys.item)
+        split = file.split if split is None else _name(file.path, number, "split", split)
+        item = None if item is None else _name(file.path, number, "item id", item)
+        try:
+            texts = _texts_of_record(record, keys, number, split, item)
+        except DecontamError as error:
+            raise DecontamError(f"{file.path}, row {number}, {error}") from None
+        # Tasks such as summaries ask nothing beside their passage; a row that hasn't even the key is a wrong field map.
+        asking = keys.text + keys.question
+        if not texts or (asking and texts[0].field != "question" and not has_any(record, asking)):
             raise DecontamError(
-                f"{path}, row {number}, has no text in {wanted}; its fields are {', '.join(map(str, record)) or 'none'}: "
-                "name the right one in the benchmark's field map or remove the row."
+                f"{file.path}, row {number}, has no text in {', '.join(asking or keys.passage)}; its fields are "
+                f"{field_names(file.path, record)}: name the right one in the benchmark's field map or remove the row."
             )
-        for field, text, question_chars in texts:
-            identity = (benchmark, "" if split is None else str(split), str(number if item is None else item))
-            for column, value in zip(ITEM_SCHEMA.names, (*identity, field, text, question_chars), strict=True):
-                rows[column].append(value)
+        found.setdefault(benchmark, []).extend(texts)
     if number == 0:
-        raise DecontamError(f"{path} holds no items; remove it or check how it was made.")
-
-
-def _texts(record: Mapping[str, Any], keys: FieldMap) -> list[tuple[str, str, int | None]]:
-    """`(field, text, question_chars)` of one record."""
-    questions = _strings(_first(record, keys.question))
-    whole = _strings(_first(record, keys.text))
-    if not whole:
-        choices = "\n".join(_choices(_first(record, keys.choices)))
-        whole = [f"{question}\n{choices}" if choices else question for question in questions]
-    found: list[tuple[str, str, int | None]] = []
-    for text in whole:
-        head = next((question for question in questions if len(question) < len(text) and text.startswith(question)), None)
-        found.append(("question", text, None if head is None or len(questions) > 1 else len(head)))
-    if len(questions) > 1 and len(whole) == 1:
-        # A conversation whose `text` joins the turns: one leaked turn is a leak, so each is an entry of its own.
-        found = [("question", question, None) for question in questions]
-    found += [("answer", answer, None) for answer in _strings(_first(record, keys.answer)) if not any(answer in text for text in whole)]
-    found += [("passage", passage, None) for passage in _strings(_first(record, keys.passage))]
+        raise DecontamError(f"{file.path} holds no items; remove it or check how it was made.")
     return found
 
 
-def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
-    """The first value that is there and not empty."""
-    for name in names:
-        value = record.get(name)
-        if value is not None and value not in ("", [], {}):
-            return value
-    return None
+def _texts_of_record(record: Mapping[str, Any], keys: FieldMap, row: int, split: str, item: str | None) -> list[_Text]:
+    """The texts of one record, questions first."""
+    found = []
+    questions: list[str] = []
+    for name in keys.question:
+        if questions := texts_of(first(record, (name,))):
+            break
+    whole = texts_of(first(record, keys.text))
+    choices = read_choices(first(record, keys.choices, as_list=True))
+    raw = first(record, keys.answer)
+    if len(questions) > 1 and len(whole) == 1:
+        # A conversation whose `text` joins the turns: one leaked turn is a leak, so each is an entry of its own.
+        whole = questions
+    if not whole:
+        joined = choices.joined
+        whole = [f"{question}\n{joined}" if joined else question for question in questions]
+    head = questions[0] if len(questions) == 1 else ""
+    for turn, text in enumerate(whole):
+        # The answers of a conversation are one for each turn.
+        own = raw[turn] if isinstance(raw, list) and len(raw) == len(whole) > 1 else raw
+        answer = resolve_answer(own, choices, text, keys.answer_base)
+        if head and len(head) < len(text) and text.startswith(head):
+            found.append(_Text(row, split, item, "question", text, len(head), answer, choices))
+        else:
+            found.append(_Text(row, split, item, "question", text, None, answer, choices if type(answer) is int else None))
+    for answer in texts_of(raw):
+        if not any(answer in text for text in whole):
+            found.append(_Text(row, split, item, "answer", answer))
+    for passage in texts_of(first(record, keys.passage)):
+        found.append(_Text(row, split, item, "passage", passage))
+    return found
 
 
-def _strings(value: Any) -> list[str]:
-    """The texts of a value: itself, or those of its parts; numbers, truth values and blanks are no texts."""
-    if isinstance(value, str):
-        return [value] if value.strip() else []
-    if isinstance(value, Mapping):
-        value = value.get("text", value.get("content", list(value.values())))
-        return _strings(value)
-    return [text for part in value for text in _strings(part)] if isinstance(value, (list, tuple)) else []
+def _ids(paths: Sequence[Path], parts: Sequence[Sequence[_Text]]) -> list[str]:
+    """An id for the item of each text: its own, else its row's number, with the file's name where that is not enough."""
+    ids = []
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for place, (label, part) in enumerate(zip(benchmark_names(paths), parts, strict=True)):
+        for text in part:
+            row = text.row
+            item = text.item or (f"{label}:{row}" if len(paths) > 1 else str(row))
+            here = (place, row)
+            if seen.setdefault((text.split, item), here) != here:
+                item = f"{item}@{label}:{row}"
+            ids.append(item)
+    return ids
 
 
-def _choices(value: Any) -> list[str]:
-    """Choices as texts; numbers count here, since a choice of 4 is part of the item's text."""
-    if isinstance(value, Mapping):
-        value = value.get("text", list(value.values()))
-    parts = value if isinstance(value, (list, tuple)) else [value]
-    return [text for part in parts for text in ([str(part)] if isinstance(part, (int, float)) else _strings(part))]
+def _table(benchmark: str, paths: Sequence[Path], parts: Sequence[Sequence[_Text]], settings: MatchSettings) -> pa.Table:
+    """The rows of ITEM_SCHEMA, without answers that could not be a match by themselves and with every way to write short questions."""
+    texts = [text for part in parts for text in part]
+    heads = [text.text[: text.question_chars] if text.question_chars else "" for text in texts]
+    is_short = _is_short([text.text if text.field == "answer" else head for text, head in zip(texts, heads, strict=True)], settings)
+    asked: dict[str, str] = {}
+    shared = {head for text, head in zip(texts, heads, strict=True) if head and asked.setdefault(head, text.text) != text.text}
+    base = told_base((text.answer, len(text.choices.texts)) for text in texts if type(text.answer) is int and text.choices)
+    rows: list[tuple[str, str, str, str, int | None, str | None]] = []
+    for text, item, head, short in zip(texts, _ids(paths, parts), heads, is_short, strict=True):
+        # `True`, `B` or a date would be found everywhere.
+        if text.field == "answer" and short:
+            continue
+        answer, chars, ways = text.answer, text.question_chars, [text.text]
+        if isinstance(answer, int):
+            answer = numbered(text.choices, answer, base) if text.choices else None
+        if head in shared:
+            # Another item asks the same: finding these words alone is finding nothing.
+            chars = None
+        if head and (short or head in shared) and text.choices and not are_letters(text.choices):
+            ways += renderings(head, text.choices.texts, None if head in shared else settings.length)
+        rows += [(text.split, item, text.field, way, chars, answer) for way in dict.fromkeys(ways)]
+        if head and short and head not in shared:
+            rows.append((text.split, item, text.field, head, None, answer))
+    columns = zip(*rows, strict=True) if rows else [()] * (len(ITEM_SCHEMA) - 1)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, list(ITEM_SCHEMA)[1:], strict=True)]
+    return pa.table([pa.repeat(pa.scalar(benchmark, pa.string()), len(rows)), *arrays], schema=ITEM_SCHEMA)
 
 
-def _without_short_answers(items: pa.Table, settings: MatchSettings) -> pa.Table:
-    """Leave out answers that could not be a match by themselves: `True`, `B` or a date would be found everywhere."""
-    is_answer = np.array([field == "answer" for field in items["field"].to_pylist()], np.bool_)
-    normalized = normalize_batch(items["text"])
+def _is_short(texts: Sequence[str], settings: MatchSettings) -> list[bool]:
+    """Whether each text is too short to be a match by itself."""
+    normalized = normalize_batch(pa.array(texts, pa.large_string()))
     lengths = np.diff(normalized.offsets)
-    before = np.concatenate([[0], np.cumsum(is_hangul_array(normalized.codepoints))])
+    before = np.concatenate([[0], np.cumsum(is_hangul_array(normalized.codepoints), dtype=np.int64)])
     hangul = before[normalized.offsets[1:]] - before[normalized.offsets[:-1]]
     enough = (lengths >= settings.length) | ((lengths >= settings.hangul_length) & (2 * hangul >= lengths))
-    return items.filter(pa.array(~is_answer | enough))
+    return (~enough).tolist()

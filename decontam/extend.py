@@ -1,4 +1,4 @@
-"""The scanning kernels: probe a document's windows, and grow every seed that is found to the longest common substring around it."""
+"""The comparing kernels: look a probed window up in a segment, and grow it to the longest common substring around it."""
 
 from __future__ import annotations
 
@@ -6,184 +6,144 @@ import numba
 import numpy as np
 from numba import types
 
-from decontam.hashing import BLOCK_MULTIPLIER, block_hash, bloom_bits, bloom_shift, bloom_word, finish, is_hangul
+from decontam.hashing import POOL_TYPES, fingerprint, is_hangul, window_hash
 from decontam.numba_types import read_only, writable
-from decontam.seeds import EMPTY
 
-_DIAGONALS = 8192
+_DIAGONALS = 4096
 """Size of the direct-mapped memory of diagonals already grown. A diagonal that was displaced is grown again and the equal match is
 removed later: the size decides speed on repetitive text, never the result."""
 
-_BATCH = 512
-"""Windows hashed, then probed, together."""
+_TABLE = (types.int64, read_only(types.uint32), read_only(types.uint8), read_only(types.uint32))
+_TEXT = (read_only(types.uint32), read_only(types.int64), read_only(types.int64), read_only(types.int64))
+_HITS = (read_only(types.int64), read_only(types.int64))
 
 
-@numba.njit(types.int64(read_only(types.uint32), types.uint64), cache=True, nogil=True, inline="always")
-def find_group(slots, h):
-    """The group of a hash, or -1. Another seed with the same 32 low bits may answer: the caller compares the text."""
-    mask = len(slots) // 2 - 1
-    slot = np.int64(h >> np.uint64(20)) & mask
-    while slots[2 * slot + 1] != EMPTY:
-        if slots[2 * slot] == np.uint32(h):
-            return np.int64(slots[2 * slot + 1])
-        slot = (slot + 1) & mask
-    return np.int64(-1)
+@numba.njit(types.int64(types.uint64, types.int64), cache=True, nogil=True, inline="always")
+def bucket_of(h, shift):
+    """The bucket of a hash in a directory (shift 64: there is one)."""
+    return np.int64(h >> np.uint64(shift)) if shift < 64 else np.int64(0)
 
 
 @numba.njit(
     types.int64(
-        read_only(types.uint32), read_only(types.int64), read_only(types.uint32), read_only(types.uint64), read_only(types.uint32),
-        read_only(types.int64), read_only(types.uint32), types.int64, types.int64, types.int64, types.int64, types.int64,
-        read_only(types.uint64), writable(types.int64),
+        read_only(types.uint64), types.int64, read_only(types.uint32), read_only(types.uint8), writable(types.int64), writable(types.int64)
     ),
     cache=True, nogil=True,
 )  # fmt: skip
-def find_substrings(
-    codes, offsets, pool, bloom, slots, group_offsets, postings, block, width, length, hangul_length, reach, multipliers, found
-):
-    """Write to `found` (document, start, pool position, length) every maximal common substring that is long enough; may repeat some.
+def look_up(hashes, shift, directory, fingerprints, candidates, seeds):
+    """List the pairs of a candidate window and a seed of a table whose hashes agree as far as the table knows them.
 
-    With `reach` >= 0 batches of windows without any Hangul within `reach` characters are passed over. Returns the
-    number of matches, which may exceed the room in `found`: the caller then calls again with more.
+    Returns the number of pairs, which may exceed the room for them: the caller then calls again with more. Nearly all candidates are in
+    another segment or none, so what counts is how many look-ups the processor can have in flight: each loop does one kind of them.
     """
+    first = np.empty(len(hashes), np.uint32)
+    last = np.empty(len(hashes), np.uint32)
+    for row in range(len(hashes)):
+        bucket = bucket_of(hashes[row], shift)
+        first[row] = directory[bucket]
+        last[row] = directory[bucket + 1]
     count = 0
-    capacity = len(found) // 4
-    shift = bloom_shift(len(bloom))
-    blocks = width // block
-    block_hashes = np.empty(_BATCH + blocks, np.uint64)
-    hashes = np.empty(_BATCH, np.uint64)
-    likely = np.empty(_BATCH + 1, np.int64)
-    diagonal = np.full(_DIAGONALS, np.iinfo(np.int64).min, np.int64)
-    grown_to = np.zeros(_DIAGONALS, np.int64)
-    document = 0
-    first = 0
-    while document < len(offsets) - 1:
-        begin = offsets[document]
-        end = offsets[document + 1]
-        windows = (end - begin) // block - blocks + 1
-        if first >= windows:
-            document += 1
-            first = 0
-            continue
-        batch = min(_BATCH, windows - first)
-        origin = begin + first * block
-        first += batch
-        if reach >= 0:
-            hangul = max(begin, origin - reach)
-            last = min(end, origin + (batch - 1) * block + width + reach)
-            while hangul < last and not is_hangul(codes[hangul]):
-                hangul += 1
-            if hangul >= last:
-                continue
-        for index in range(batch + blocks - 1):
-            block_hashes[index] = block_hash(codes, origin + index * block, block, multipliers)
-        for index in range(batch):
-            h = np.uint64(0)
-            for piece in range(blocks):
-                h = h * BLOCK_MULTIPLIER + block_hashes[index + piece]
-            hashes[index] = finish(h)
-        # Without a branch on the outcome the processor fetches the Bloom filter's words side by side.
-        hits = 0
-        for index in range(batch):
-            bits = bloom_bits(hashes[index])
-            likely[hits] = index
-            hits += bloom[bloom_word(hashes[index], shift)] & bits == bits
-        for hit in range(hits):
-            position = origin + likely[hit] * block
-            group = find_group(slots, hashes[likely[hit]])
-            if group < 0:
-                continue
-            for posting in range(group_offsets[group], group_offsets[group + 1]):
-                at = np.int64(postings[posting])
-                line = at - position
-                cell = line & (_DIAGONALS - 1)
-                if diagonal[cell] == line and position < grown_to[cell]:
-                    continue
-                right = 0
-                while position + right < end and codes[position + right] == pool[at + right]:
-                    right += 1
-                if right < width:
-                    continue
-                left = 0
-                while position - left > begin and codes[position - left - 1] == pool[at - left - 1]:
-                    left += 1
-                diagonal[cell] = line
-                grown_to[cell] = position + right
-                size = left + right
-                if size < hangul_length:
-                    continue
-                if size < length:
-                    share = 0
-                    for inner in range(position - left, position + right):
-                        share += is_hangul(codes[inner])
-                    if 2 * share < size:
-                        continue
-                if count < capacity:
-                    found[4 * count] = document
-                    found[4 * count + 1] = position - left - begin
-                    found[4 * count + 2] = at - left
-                    found[4 * count + 3] = size
-                count += 1
+    capacity = len(candidates) - 1
+    for row in range(len(hashes)):
+        mark = fingerprint(hashes[row])
+        for posting in range(first[row], last[row]):
+            slot = min(count, capacity)
+            candidates[slot] = row
+            seeds[slot] = posting
+            count += fingerprints[posting] == mark
     return count
 
 
 @numba.njit(
-    types.int64(
-        read_only(types.uint32), read_only(types.int64), read_only(types.uint8), read_only(types.uint32), read_only(types.uint32),
-        read_only(types.uint64), read_only(types.uint32), read_only(types.int64), read_only(types.uint32), types.int64,
-        read_only(types.uint64), writable(types.int64),
-    ),
+    [
+        types.int64(*_TEXT, *_HITS, read_only(types.uint32), pool, types.int64, types.int64, types.int64, writable(types.int64))
+        for pool in POOL_TYPES
+    ],
     cache=True, nogil=True,
 )  # fmt: skip
-def find_short_items(codes, offsets, breaks, pool, pool_lengths, bloom, slots, group_offsets, postings, short_length, multipliers, found):
-    """Write to `found` every occurrence of a whole short item between two word boundaries; returns as `find_substrings` does.
+def find_substrings(codes, offsets, documents, positions, candidates, seeds, postings, pool, width, length, hangul_length, found):
+    """Write to `found` (document, start, pool position, length) every maximal common substring that is long enough; may repeat some.
 
-    pool_lengths: uint32[p], the item's length for each posting.
+    documents, positions: of each candidate window, by document. candidates, seeds: of `look_up`. Returns the number of matches, which
+    may exceed the room in `found`: the caller then calls again with more.
     """
     count = 0
     capacity = len(found) // 4
-    shift = bloom_shift(len(bloom))
-    hashes = np.empty(_BATCH + 1, np.uint64)
-    likely = np.empty(_BATCH + 1, np.int64)
-    for document in range(len(offsets) - 1):
+    diagonal = np.full(_DIAGONALS, np.iinfo(np.int64).min, np.int64)
+    grown_to = np.zeros(_DIAGONALS, np.int64)
+    for hit in range(len(candidates)):
+        position = positions[candidates[hit]]
+        document = documents[candidates[hit]]
         begin = offsets[document]
         end = offsets[document + 1]
-        last = end - short_length + 1
-        for first in range(begin, last, _BATCH):
-            borders = 0
-            for position in range(first, min(first + _BATCH, last)):
-                likely[borders] = position
-                borders += breaks[position]
-            hits = 0
-            for border in range(borders):
-                position = likely[border]
-                h = finish(block_hash(codes, position, short_length, multipliers))
-                hashes[hits] = h
-                likely[hits] = position
-                bits = bloom_bits(h)
-                hits += bloom[bloom_word(h, shift)] & bits == bits
-            for hit in range(hits):
-                position = likely[hit]
-                group = find_group(slots, hashes[hit])
-                if group < 0:
-                    continue
-                for posting in range(group_offsets[group], group_offsets[group + 1]):
-                    at = np.int64(postings[posting])
-                    size = np.int64(pool_lengths[posting])
-                    after = position + size
-                    if after > end or (after < end and breaks[after] == 0):
-                        continue
-                    same = 0
-                    while same < size and codes[position + same] == pool[at + same]:
-                        same += 1
-                    if same < size:
-                        continue
-                    if count < capacity:
-                        found[4 * count] = document
-                        found[4 * count + 1] = position - begin
-                        found[4 * count + 2] = at
-                        found[4 * count + 3] = size
-                    count += 1
+        at = np.int64(postings[seeds[hit]])
+        line = at - position
+        cell = line & (_DIAGONALS - 1)
+        if diagonal[cell] == line and position < grown_to[cell]:
+            continue
+        right = 0
+        while position + right < end and codes[position + right] == pool[at + right]:
+            right += 1
+        if right < width:
+            continue
+        left = 0
+        while position - left > begin and codes[position - left - 1] == pool[at - left - 1]:
+            left += 1
+        diagonal[cell] = line
+        grown_to[cell] = position + right
+        size = left + right
+        if size < hangul_length:
+            continue
+        if size < length:
+            share = 0
+            for inner in range(position - left, position + right):
+                share += is_hangul(codes[inner])
+            if 2 * share < size:
+                continue
+        if count < capacity:
+            found[4 * count] = document
+            found[4 * count + 1] = position - left - begin
+            found[4 * count + 2] = at - left
+            found[4 * count + 3] = size
+        count += 1
+    return count
+
+
+@numba.njit(
+    [
+        types.int64(
+            *_TEXT, *_HITS, read_only(types.uint32), read_only(types.int64), pool, read_only(types.int64), read_only(types.int64),
+            writable(types.int64),
+        )
+        for pool in POOL_TYPES
+    ],
+    cache=True, nogil=True,
+)  # fmt: skip
+def find_whole(codes, offsets, documents, positions, candidates, seeds, postings, owners, pool, starts, lengths, found):
+    """Write to `found` every occurrence of a whole short text, `pool[starts[i] : starts[i] + lengths[i]]`; returns as `find_substrings`.
+
+    owners: the entry of each seed.
+    """
+    count = 0
+    capacity = len(found) // 4
+    for hit in range(len(candidates)):
+        entry = owners[seeds[hit]]
+        document = documents[candidates[hit]]
+        first = positions[candidates[hit]] - (np.int64(postings[seeds[hit]]) - starts[entry])
+        begin = offsets[document]
+        if first < begin or first + lengths[entry] > offsets[document + 1]:
+            continue
+        same = 0
+        while same < lengths[entry] and codes[first + same] == pool[starts[entry] + same]:
+            same += 1
+        if same < lengths[entry]:
+            continue
+        if count < capacity:
+            found[4 * count] = document
+            found[4 * count + 1] = first - begin
+            found[4 * count + 2] = starts[entry]
+            found[4 * count + 3] = same
+        count += 1
     return count
 
 
@@ -215,27 +175,48 @@ def choose_disjoint(groups, starts, lengths, taken, chosen):
 
 
 @numba.njit(
-    types.void(
-        read_only(types.int32), read_only(types.int64), read_only(types.int64), read_only(types.int64), read_only(types.int64),
-        types.int64, types.int64, writable(types.int32),
-    ),
+    [
+        types.void(
+            pool, *_TABLE, types.int64, read_only(types.uint32), read_only(types.int64), read_only(types.int64),
+            read_only(types.int64), read_only(types.int64), writable(types.int32),
+        )
+        for pool in POOL_TYPES
+    ],
     cache=True, nogil=True,
 )  # fmt: skip
-def rarest_seed(frequency, frequency_offsets, entries, starts, lengths, stride, width, rarest):
-    """For each match (entry, start in the entry, length), the smallest frequency among the table's windows inside it (0: none)."""
-    for row in range(len(entries)):
-        base = frequency_offsets[entries[row]]
-        smallest = np.int32(0)
-        for window in range((starts[row] + stride - 1) // stride, (starts[row] + lengths[row] - width) // stride + 1):
-            value = frequency[base + window]
-            if value > 0 and (smallest == 0 or value < smallest):
-                smallest = value
-        rarest[row] = smallest
+def rarest_window(pool, shift, directory, fingerprints, postings, width, multipliers, entry_starts, entry_items, starts, lengths, rarest):
+    """For each stretch of the pool, lower `rarest` to the number of items that hold the one of its windows that fewest hold.
+
+    Windows that the table lacks say nothing. A count of 0 in `rarest` stands for nothing found yet.
+    """
+    for row in range(len(starts)):
+        for window in range(starts[row], starts[row] + lengths[row] - width + 1):
+            h = window_hash(pool, window, width, multipliers)
+            mark = fingerprint(h)
+            bucket = bucket_of(h, shift)
+            items = 0
+            before = np.int64(-1)
+            for posting in range(directory[bucket], directory[bucket + 1]):
+                at = np.int64(postings[posting])
+                if fingerprints[posting] != mark:
+                    continue
+                same = 0
+                while same < width and pool[at + same] == pool[window + same]:
+                    same += 1
+                if same == width:
+                    item = entry_items[np.searchsorted(entry_starts, at, side="right") - 1]
+                    items += item != before
+                    before = item
+            if items > 0 and (rarest[row] == 0 or items < rarest[row]):
+                rarest[row] = items
+                if items == 1:
+                    break
 
 
 @numba.njit(
-    types.void(read_only(types.uint32), read_only(types.int64), read_only(types.int64), writable(types.int64)), cache=True, nogil=True
-)
+    [types.void(pool, read_only(types.int64), read_only(types.int64), writable(types.int64)) for pool in POOL_TYPES],
+    cache=True, nogil=True,
+)  # fmt: skip
 def count_hangul(pool, starts, lengths, counts):
     """For each stretch of the pool, how many of its characters are Hangul."""
     for row in range(len(starts)):

@@ -8,8 +8,9 @@ import gzip
 import io
 import json
 import os
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,8 +30,21 @@ the rest of a file still ends here."""
 MAX_DIGITS = 4300
 """Longest integer that Python reads from text (`sys.int_info.default_max_str_digits`); a longer one takes quadratic time."""
 
+MAX_ROW_CHARS = 1 << 29
+"""Longest line of JSONL; rows of LiveCodeBench carry their hidden tests, a hundred million characters. A compressed bomb ends here."""
+
+MAX_JSON_CHARS = 1 << 30
+"""Longest .json file, which is read at once; LongBench v2 has 465 million characters."""
+
+PARQUET_ROWS = 1024
+"""Rows of Parquet turned into Python objects at a time: enough to make the call cheap, few enough for rows of long contexts."""
+
 _TOO_LONG = object()
 """Stands for an integer of more digits, until the row it is in is known."""
+
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
+
+_DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else _TOO_LONG)
 
 
 def file_format(path: Path) -> str:
@@ -59,12 +73,12 @@ def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]])
     for entry in given:
         path = Path(entry)
         if path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_benchmark(file)]
+            files = [file for file in sorted(path.rglob("*")) if file.is_file() and is_benchmark(file)]
         elif path.is_file():
             file_format(path)
             files = [path]
         else:
-            files = [Path(match) for match in sorted(glob.glob(str(entry), recursive=True)) if _is_benchmark(Path(match))]
+            files = [Path(match) for match in sorted(glob.glob(str(entry), recursive=True)) if is_benchmark(Path(match))]
         if not files:
             raise DecontamError(f"{entry} names no benchmark file; give a file, folder or glob with {', '.join(FORMATS)}.")
         for file in files:
@@ -74,7 +88,8 @@ def find_files(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]])
     return sorted(found.values())
 
 
-def _is_benchmark(path: Path) -> bool:
+def is_benchmark(path: Path) -> bool:
+    """Whether a file's name says that it is of a format that is read."""
     try:
         file_format(path)
     except DecontamError:
@@ -82,24 +97,30 @@ def _is_benchmark(path: Path) -> bool:
     return True
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`(row number from 1, record)` of one file; blank JSONL lines are passed over but counted.
+def read_rows(path: Path, columns: Collection[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """`(row number from 1, record)` of one file, read as it is asked for; blank JSONL lines are passed over but counted.
 
-    Raises DecontamError naming file and row for anything that cannot be read.
+    columns: the keys that are wanted; of Parquet the others are not read. Questions and answers nested in the paragraphs of a SQuAD file
+    (KorQuAD, KLUE-MRC) become rows with their paragraph's `context`. Raises DecontamError naming file and row for what cannot be read.
     """
     kind = file_format(path)
     try:
         if kind == ".parquet":
-            yield from enumerate(pq.read_table(path).to_pylist(), 1)
+            yield from _parquet(path, columns)
         elif kind in (".csv", ".tsv"):
             with _open(path, newline="") as stream:
                 yield from _delimited(path, stream, "," if kind == ".csv" else "\t")
         elif kind == ".json":
             with _open(path) as stream:
-                yield from enumerate(_json_records(path, stream.read()), 1)
+                text = stream.read(MAX_JSON_CHARS + 1)
+            if len(text) > MAX_JSON_CHARS:
+                raise DecontamError(f"{path} has over {MAX_JSON_CHARS} characters; make it JSONL, which is read line by line.")
+            yield from enumerate(_json_records(path, text), 1)
         else:
             with _open(path) as stream:
-                for number, line in enumerate(stream, 1):
+                for number, line in enumerate(iter(lambda: stream.readline(MAX_ROW_CHARS + 1), ""), 1):
+                    if len(line) > MAX_ROW_CHARS:
+                        raise DecontamError(f"{path}, row {number}, has over {MAX_ROW_CHARS} characters; shorten or remove it.")
                     if line.strip():
                         yield number, _record(path, number, line)
     except UnicodeDecodeError as error:
@@ -118,22 +139,50 @@ def _open(path: Path, newline: str | None = None) -> TextIO:
     return path.open(encoding="utf-8-sig", newline=newline)
 
 
+def count_rows(path: Path) -> int:
+    """How many rows a file has; Parquet says so, other files are read. Raises DecontamError as `read_rows` does."""
+    return sum(1 for _ in read_rows(path, ()))
+
+
+def field_names(path: Path, record: Mapping[str, Any]) -> str:
+    """What a row's fields are called, for an error: also those that `read_rows` was not asked for."""
+    names = list(record)
+    if file_format(path) == ".parquet":
+        names = pq.read_schema(path).names
+    return ", ".join(names[:40]) or "none"
+
+
+def _parquet(path: Path, columns: Collection[str] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows in batches; of a file that has none of the columns every row is empty."""
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = names if columns is None else [name for name in names if name in columns]
+        batches = file.iter_batches(PARQUET_ROWS, columns=wanted)
+        yield from enumerate((record for batch in batches for record in batch.to_pylist()), 1)
+
+
 def _parse(path: Path, row: str, text: str) -> Any:
     try:
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else _TOO_LONG)
+        return _DECODER.decode(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DecontamError(f"{path}{row} is not valid JSON ({error}); fix or remove it.") from error
 
 
 def _record(path: Path, number: int, line: str) -> dict[str, Any]:
-    value = _parse(path, f", row {number},", line)
-    return _checked(path, number, value)
+    return _checked(path, number, _parse(path, f", row {number},", line), _is_suspect(line))
 
 
-def _checked(path: Path, number: int, value: Any) -> dict[str, Any]:
+def _is_suspect(text: str) -> bool:
+    """Whether JSON may hold a lone surrogate, which takes an escape, or an integer of too many digits, which takes a long line."""
+    return "\\u" in text or (len(text) > MAX_DIGITS and _LONG_NUMBER.search(text) is not None)
+
+
+def _checked(path: Path, number: int, value: Any, suspect: bool) -> dict[str, Any]:
     """The value, if it is an object whose texts and numbers can be used: JSON escapes can spell half a character, which no UTF-8 holds."""
     if not isinstance(value, dict):
         raise DecontamError(f"{path}, row {number}, is not a JSON object; fix or remove it.")
+    if not suspect:
+        return value
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -154,7 +203,23 @@ def _json_records(path: Path, text: str) -> list[dict[str, Any]]:
         value = lists[0] if len(lists) == 1 else None
     if not isinstance(value, list):
         raise DecontamError(f"{path} holds no list of items; give a JSON list of objects, or an object with one such list.")
-    return [_checked(path, number, entry) for number, entry in enumerate(value, 1)]
+    suspect = _is_suspect(text)
+    records = [_checked(path, number, entry, suspect) for number, entry in enumerate(value, 1)]
+    return [row for number, record in enumerate(records, 1) for row in _squad(path, number, record)]
+
+
+def _squad(path: Path, number: int, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The questions of a SQuAD article, each with its paragraph's `context`; any other record as it is."""
+    paragraphs = record.get("paragraphs")
+    if not isinstance(paragraphs, list) or not paragraphs:
+        return [record]
+    rows = []
+    for paragraph in paragraphs:
+        questions = paragraph.get("qas") if isinstance(paragraph, dict) else None
+        if not isinstance(questions, list) or not all(isinstance(question, dict) for question in questions):
+            raise DecontamError(f"{path}, entry {number}, has a paragraph without a list of questions in qas; fix or remove it.")
+        rows += [{**question, "context": paragraph.get("context")} for question in questions]
+    return rows
 
 
 def _delimited(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:

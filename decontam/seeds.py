@@ -1,9 +1,11 @@
-"""Seed tables: which windows of the pool (the benchmark text) start a comparison, found by hash behind a Bloom filter.
+"""Seed tables: which windows of a segment's pool (the benchmark text) start a comparison, in eight bytes per window or less.
 
-A table holds every `pool`-th window of every entry (`settings.choose_strides`). A seed that more than `max_seed_items` items share, or
-that occurs more than `PLACES_PER_ITEM` times that often in all, is left out of the table, since a template or a one-letter run would cost
-a comparison per place; a match all of whose seeds are left out is not found. Seed hashes only choose what is compared: every match is
-verified against the pool text, so a collision costs time, never a wrong result.
+A table lists the pool positions of its windows in the order of their hashes, with one byte of each hash beside them and a directory from
+the hash's leading bits to the place in the list. In front of all tables of a family stands one Bloom filter (`fill_filter`), since nearly
+every window of nearly every document is in no benchmark. A window that more than `max_seed_items` items of the benchmark share, or that
+occurs more than `PLACES_PER_ITEM` times that often in all, is left out: a template or a one-letter run would cost a comparison per place;
+a match all of whose windows are left out is not found. Hashes only choose what is compared: every match is verified against the pool
+text, so a collision costs time, never a wrong result.
 """
 
 from __future__ import annotations
@@ -14,124 +16,139 @@ import numba
 import numpy as np
 from numba import types
 
-from decontam.hashing import BLOCK_MULTIPLIER, MULTIPLIERS, block_hash, bloom_bits, bloom_shift, bloom_word, finish, is_hangul
+from decontam.hashing import MULTIPLIERS, POOL_TYPES, filter_bits, filter_word, fingerprint, is_hangul_array, window_hash
 from decontam.numba_types import read_only, writable
-from decontam.settings import Strides
+from decontam.settings import Family
 
-SEPARATOR = 0xFFFFFFFF
-"""Stands before, between and after pool entries; no code point equals it, so a comparison stops there by itself."""
+SEPARATOR = 0xFFFF
+"""Stands before, between and after pool entries. It is no character, so normalised text never holds it and a comparison stops there."""
 
 PLACES_PER_ITEM = 8
-BLOOM_BITS_PER_SEED = 16
-EMPTY = 0xFFFFFFFF
+FILTER_BITS_PER_SEED = 16
+"""Of the windows that are in no benchmark about one in two hundred then passes, whatever the number of seeds."""
+
+_SEEDS_PER_BUCKET = 8
 
 
 @dataclass(frozen=True)
 class SeedTable:
-    """One hash table over seeds, all arrays flat so that they can be memory-mapped.
+    """The seeds of one family in one segment, all arrays flat so that they can be memory-mapped.
 
-    bloom: uint64[2^a], four bits of one word per seed. slots: uint32[2 * 2^b], pairs (fingerprint, group), linear probing.
-    group_offsets: int64[g + 1] into postings: uint32[p], pool positions, ascending in a group.
-    frequency: int32[s], per indexable window in pool order, the number of items that hold it (0: outside this table).
-    frequency_offsets: int64[entries + 1] into it; window j of an entry starts at its position j * stride.
+    directory: uint32[2^b + 1], where the seeds begin whose hash has these b leading bits. fingerprints: uint8[s], eight more bits of each
+    hash. postings: uint32[s], pool positions; those of one bucket are in the order of their hashes, then ascending.
     """
 
-    bloom: np.ndarray
-    slots: np.ndarray
-    group_offsets: np.ndarray
+    directory: np.ndarray
+    fingerprints: np.ndarray
     postings: np.ndarray
-    frequency: np.ndarray
-    frequency_offsets: np.ndarray
+
+    @property
+    def shift(self) -> int:
+        """How far a hash is shifted right to give its bucket; 64 where there is one bucket."""
+        return 64 - (len(self.directory) - 1).bit_length() + 1
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as they are saved."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @numba.njit(
-    types.void(
-        read_only(types.uint32), read_only(types.int64), read_only(types.int64), read_only(types.int64), types.int64, types.int64,
-        types.int64, types.int64, read_only(types.uint64), writable(types.uint64), writable(types.uint32), writable(types.boolean),
-    ),
+    [types.void(pool, read_only(types.uint32), types.int64, read_only(types.uint32), writable(types.uint64)) for pool in POOL_TYPES],
     cache=True, nogil=True,
 )  # fmt: skip
-def _hash_windows(pool, starts, lengths, window_offsets, stride, block, width, reach, multipliers, hashes, positions, usable):
-    """Hash each entry's windows. With `reach` >= 0, a window is usable only if Hangul stands within `reach` characters of it."""
-    for entry in range(len(starts)):
-        begin = starts[entry]
-        end = begin + lengths[entry]
-        for window in range(window_offsets[entry + 1] - window_offsets[entry]):
-            position = begin + window * stride
-            h = np.uint64(0)
-            for piece in range(width // block):
-                h = h * BLOCK_MULTIPLIER + block_hash(pool, position + piece * block, block, multipliers)
-            row = window_offsets[entry] + window
-            hashes[row] = finish(h)
-            positions[row] = position
-            found = reach < 0
-            if not found:
-                for index in range(max(begin, position - reach), min(end, position + width + reach)):
-                    if is_hangul(pool[index]):
-                        found = True
-                        break
-            usable[row] = found
+def _hash_windows(pool, positions, width, multipliers, hashes):
+    """The hash of the window at each position."""
+    for row in range(len(positions)):
+        hashes[row] = window_hash(pool, np.int64(positions[row]), width, multipliers)
 
 
-@numba.njit(types.void(read_only(types.uint64), writable(types.uint64), writable(types.uint32)), cache=True, nogil=True)
-def _fill(hashes, bloom, slots):
-    """Enter group i's hash into the Bloom filter and the slot table."""
-    shift = bloom_shift(len(bloom))
-    slot_count = len(slots) // 2
-    slot_mask = slot_count - 1
-    for group in range(len(hashes)):
-        h = hashes[group]
-        bloom[bloom_word(h, shift)] |= bloom_bits(h)
-        slot = np.int64(h >> np.uint64(20)) & slot_mask
-        while slots[2 * slot + 1] != EMPTY:
-            slot = (slot + 1) & slot_mask
-        slots[2 * slot] = np.uint32(h)
-        slots[2 * slot + 1] = np.uint32(group)
+@numba.njit(types.void(read_only(types.uint64), writable(types.uint64)), cache=True, nogil=True)
+def _enter(hashes, words):
+    """Set the bits of each hash in a filter."""
+    count = np.uint64(len(words))
+    for row in range(len(hashes)):
+        words[filter_word(hashes[row], count)] |= filter_bits(hashes[row])
 
 
-def build_seed_table(
-    pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, items: np.ndarray, strides: Strides, reach: int, max_items: int
-) -> SeedTable:
-    """Index the windows of the entries `pool[starts[i] : starts[i] + lengths[i]]`; `items[i]` numbers the item of entry i.
+@numba.njit(types.void(read_only(types.uint64), writable(types.uint8)), cache=True, nogil=True)
+def _fingerprints(hashes, out):
+    for row in range(len(hashes)):
+        out[row] = fingerprint(hashes[row])
 
-    `reach` >= 0 keeps only windows with Hangul that near; -1 keeps all.
+
+def hash_windows(pool: np.ndarray, positions: np.ndarray, width: int) -> np.ndarray:
+    """uint64[n] hashes of the windows at `positions` (uint32[n]) of a pool."""
+    hashes = np.empty(len(positions), np.uint64)
+    _hash_windows(pool, positions, width, MULTIPLIERS, hashes)
+    return hashes
+
+
+def new_filter(seeds: int) -> np.ndarray:
+    """An empty Bloom filter, uint64[words], for so many seeds."""
+    return np.zeros(max(1, seeds * FILTER_BITS_PER_SEED // 64), np.uint64)
+
+
+def fill_filter(words: np.ndarray, pool: np.ndarray, table: SeedTable, width: int) -> None:
+    """Enter a table's seeds into a filter. Their hashes are computed again from the pool, which is quicker than to store them."""
+    step = 1 << 20
+    for first in range(0, len(table.postings), step):
+        _enter(hash_windows(pool, table.postings[first : first + step], width), words)
+
+
+def window_positions(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, family: Family) -> np.ndarray:
+    """uint32[n], ascending: the pool positions of a family's windows in the stretches `pool[starts[i] : starts[i] + lengths[i]]`.
+
+    Stretches shorter than the family's length have none. Of a family with Hangul these are the windows with Hangul in reach, of one
+    without those that hold none. A family of whole texts needs no more windows than lie in `family.length` characters: the first ones,
+    or those that hold the first Hangul character.
     """
-    counts = np.maximum(0, (lengths - strides.width) // strides.pool + 1)
-    window_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    total = int(window_offsets[-1])
-    hashes, positions, usable = np.empty(total, np.uint64), np.empty(total, np.uint32), np.empty(total, np.bool_)
-    # fmt: off
-    _hash_windows(
-        pool, starts, lengths, window_offsets, strides.pool, strides.document, strides.width, reach, MULTIPLIERS,
-        hashes, positions, usable,
-    )
-    # fmt: on
-    rows = np.flatnonzero(usable)
-    owner = np.repeat(items, counts)[rows]
-    order = np.lexsort((positions[rows], owner, hashes[rows]))
-    rows, owner = rows[order], owner[order]
-    sorted_hashes = hashes[rows]
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = sorted_hashes[1:] != sorted_hashes[:-1]
+    strides, width = family.strides, family.strides.width
+    hangul_before = np.zeros(len(pool) + 1, np.uint32)
+    np.cumsum(is_hangul_array(pool), out=hangul_before[1:])
+    lengths = np.where(lengths >= family.length, lengths, 0)
+    if family.whole:
+        starts, lengths = _narrowed(hangul_before, starts, lengths, family)
+    counts = np.maximum(0, (lengths - width) // strides.pool + 1)
+    ends = np.repeat(starts + lengths, counts)
+    begins = np.repeat(starts, counts)
+    positions = begins + (np.arange(len(begins)) - np.repeat(np.cumsum(counts) - counts, counts)) * strides.pool
+    if family.hangul:
+        low, high = np.maximum(positions - family.reach, begins), np.minimum(positions + width + family.reach, ends)
+        chosen = hangul_before[high] > hangul_before[low]
+    else:
+        chosen = hangul_before[positions + width] == hangul_before[positions]
+    return positions[chosen].astype(np.uint32)
+
+
+def _narrowed(hangul_before: np.ndarray, starts: np.ndarray, lengths: np.ndarray, family: Family) -> tuple[np.ndarray, np.ndarray]:
+    """Of each whole text the `family.length` characters that are searched for; none where it is the other family's."""
+    has_hangul = hangul_before[starts + lengths] > hangul_before[starts]
+    lengths = np.where(has_hangul == family.hangul, lengths, 0)
+    if family.hangul:
+        first = np.searchsorted(hangul_before, hangul_before[starts] + 1, side="left") - 1
+        starts = np.where(lengths > 0, np.maximum(starts, np.minimum(first, starts + lengths - family.length)), starts)
+    return starts, np.minimum(lengths, family.length)
+
+
+def build_seed_table(pool: np.ndarray, positions: np.ndarray, items: np.ndarray, family: Family, max_items: int) -> SeedTable:
+    """A table of the windows at `positions` (uint32[n], ascending), of which window i belongs to item `items[i]` (ascending too)."""
+    hashes = hash_windows(pool, positions, family.strides.width)
+    order = np.argsort(hashes, kind="stable")
+    hashes, positions, items = hashes[order], positions[order], items[order]
+    first = np.ones(len(hashes), np.bool_)
+    first[1:] = hashes[1:] != hashes[:-1]
     new_item = first.copy()
-    new_item[1:] |= owner[1:] != owner[:-1]
+    new_item[1:] |= items[1:] != items[:-1]
     group = np.cumsum(first) - 1
-    group_items = np.bincount(group, new_item).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
-    group_sizes = np.bincount(group) if len(rows) else np.zeros(0, np.int64)
-    frequency = np.zeros(total, np.int32)
-    frequency[rows] = group_items[group]
-    kept = (group_items <= max_items) & (group_sizes <= PLACES_PER_ITEM * max_items)
-    group_hashes = np.ascontiguousarray(sorted_hashes[first][kept])
-    bloom = np.zeros(_power_of_two(len(group_hashes) * BLOOM_BITS_PER_SEED // 64), np.uint64)
-    slots = np.full(2 * _power_of_two(2 * len(group_hashes) + 1), EMPTY, np.uint32)
-    _fill(group_hashes, bloom, slots)
-    group_offsets = np.concatenate([[0], np.cumsum(group_sizes[kept])]).astype(np.int64)
-    postings = np.ascontiguousarray(positions[rows][kept[group]]) if len(rows) else np.zeros(0, np.uint32)
-    return SeedTable(bloom, slots, group_offsets, postings, frequency, window_offsets)
-
-
-def _power_of_two(value: int) -> int:
-    return 1 << max(0, value - 1).bit_length()
+    groups = int(group[-1]) + 1 if len(group) else 0
+    rare = np.bincount(group[new_item], minlength=groups) <= max_items
+    rare &= np.bincount(group, minlength=groups) <= PLACES_PER_ITEM * max_items
+    kept = rare[group] if groups else np.zeros(0, np.bool_)
+    hashes = hashes[kept]
+    bits = max(0, len(hashes) // _SEEDS_PER_BUCKET).bit_length()
+    buckets = (hashes >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(hashes), np.int64)
+    directory = np.zeros((1 << bits) + 1, np.uint32)
+    np.cumsum(np.bincount(buckets, minlength=1 << bits), out=directory[1:])
+    marks = np.empty(len(hashes), np.uint8)
+    _fingerprints(hashes, marks)
+    return SeedTable(directory, marks, positions[kept])

@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from math import ceil, gcd
 
 from decontam.errors import DecontamError
 
-MAX_DOCUMENT_STRIDE = 8
-MAX_POOL_STRIDE = 5
+MAX_LENGTH = 10_000
+MAX_SEED = 64
+"""Widest seed. Longer matches take wider strides instead."""
+
 SMALLEST_SEED = 8
+SMALLEST_WHOLE_SEED = 12
+SMALLEST_HANGUL_WHOLE_SEED = 5
+"""Seeds of whole short texts: 8 Latin letters stand in one of a hundred places of any page, 12 in one of a thousand."""
+
 SEED_SHARE = 0.4
-"""A seed spans at least this share of the match length: shorter seeds would hit everyday phrases and cost more than they save."""
+"""A seed spans at least this share of the match length. Shorter seeds allow wider strides, but stand in everyday phrases, each of which
+costs a comparison: measured on books, 20 characters of 50 are hit by 50 places per megabyte, 16 by 300."""
 
 
 @dataclass(frozen=True)
 class Strides:
-    """Seed geometry: every `pool`-th pool window of `width` code points is indexed, every `document`-th document window probed."""
+    """Seed geometry: every `pool`-th pool window of `width` characters is indexed, every `document`-th document window probed."""
 
     document: int
     pool: int
     width: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """One of the kinds of match that are searched with seeds of their own.
+
+    hangul: matches with any Hangul character, else those without: a window without Hangul is indexed and probed in the one, a window with
+    Hangul in reach in the other, so that no place is probed for both. whole: texts shorter than a match, found whole or not at all.
+    length: every match of the family has at least so many characters.
+    """
+
+    name: str
+    hangul: bool
+    whole: bool
+    length: int
+    strides: Strides
+
+    @property
+    def reach(self) -> int:
+        """How far from a seed Hangul may stand: in any `length` characters with Hangul, each seed window is at most this far from it."""
+        return self.length - self.strides.width
 
 
 @dataclass(frozen=True)
@@ -29,49 +58,69 @@ class MatchSettings:
 
     length: shortest substring that is a match. hangul_length: the same for a substring of which at least half is Hangul; 24 Korean
     characters carry about what 50 English ones do (Korean/English length ratio 0.45 on the parallel KoMT-Bench and MT-Bench prompts).
-    short_length: shortest whole item that is looked for when the item itself is shorter than a match.
-    max_seed_items: a seed that more items than this share is not indexed (see `decontam.seeds`).
+    short_length, hangul_short_length: shortest text that is looked for whole when it is shorter than a match.
+    max_seed_items: a seed that more items of a benchmark than this share is not indexed (see `decontam.seeds`).
+    pool_stride: every how many-th window of the benchmarks is indexed; 2 or 3 save memory and cost speed, the result is the same.
 
     Raises DecontamError for lengths that contradict each other.
     """
 
     length: int = 50
     hangul_length: int = 24
-    short_length: int = 8
+    short_length: int = 20
+    hangul_short_length: int = 8
     max_seed_items: int = 200
+    pool_stride: int = 1
 
     def __post_init__(self) -> None:
-        if self.length > 10_000:
-            raise DecontamError(f"length is {self.length}; use at most 10000 characters.")
+        if self.length > MAX_LENGTH:
+            raise DecontamError(f"length is {self.length}; use at most {MAX_LENGTH} characters.")
         if not SMALLEST_SEED <= self.hangul_length <= self.length:
             raise DecontamError(
                 f"hangul_length is {self.hangul_length} and length is {self.length}; use {SMALLEST_SEED} <= hangul_length <= length."
             )
-        most = min(self.hangul_length, 64)
-        if not 2 <= self.short_length <= most:
-            raise DecontamError(f"short_length is {self.short_length}; use a value from 2 to {most} (hangul_length, at most 64).")
+        for name, least, most in (
+            ("hangul_short_length", 2, self.hangul_length),
+            ("short_length", 4, self.length),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise DecontamError(f"{name} is {getattr(self, name)}; use a value from {least} to {most}.")
         if self.max_seed_items < 1:
             raise DecontamError(f"max_seed_items is {self.max_seed_items}; use 1 or more.")
+        if not 1 <= self.pool_stride <= 8:
+            raise DecontamError(f"pool_stride is {self.pool_stride}; use a value from 1 to 8.")
 
     @classmethod
     def parity(cls) -> MatchSettings:
         """50 characters for every script, as GPT-4 and EXAONE 3.5 report, for numbers that are to be compared with theirs."""
         return cls(length=50, hangul_length=50)
 
+    @functools.cached_property
+    def families(self) -> tuple[Family, ...]:
+        """The four kinds of match, in the order in which everything lists them."""
+        return (
+            Family("long", False, False, self.length, choose_strides(self.length, SMALLEST_SEED, self.pool_stride)),
+            Family("hangul", True, False, self.hangul_length, choose_strides(self.hangul_length, SMALLEST_SEED, self.pool_stride)),
+            Family("short", False, True, self.short_length, choose_strides(self.short_length, SMALLEST_WHOLE_SEED, 1)),
+            Family("hangul_short", True, True, self.hangul_short_length, self._hangul_short_strides),
+        )
 
-def choose_strides(length: int) -> Strides:
-    """Coprime strides whose seeds miss no common substring of `length` characters, with the fewest probes times indexed seeds.
+    @property
+    def _hangul_short_strides(self) -> Strides:
+        return choose_strides(self.hangul_short_length, SMALLEST_HANGUL_WHOLE_SEED, 1)
+
+
+def choose_strides(length: int, smallest: int, pool: int) -> Strides:
+    """Coprime strides whose seeds miss no common substring of `length` characters, with the widest document stride.
 
     Any `width + document * pool - 1` consecutive characters hold, for coprime strides, a window of `width` that starts at a multiple
-    of `document` on one side and of `pool` on the other (Chinese remainder theorem; copMEM, arXiv 1805.08816). The width is cut to a
-    multiple of the document stride, so that a document window is a row of whole blocks.
+    of `document` on one side and of `pool` on the other (Chinese remainder theorem; copMEM, arXiv 1805.08816). Where `length` is too
+    short for the pool stride that was asked for, the next smaller one that fits is taken.
     """
-    best = Strides(1, 1, length)
-    for document in range(1, MAX_DOCUMENT_STRIDE + 1):
-        for pool in range(1, MAX_POOL_STRIDE + 1):
-            width = (length - document * pool + 1) // document * document
-            if gcd(document, pool) != 1 or width < max(SMALLEST_SEED, ceil(SEED_SHARE * length)):
-                continue
-            if (document * pool, document) > (best.document * best.pool, best.document):
-                best = Strides(document, pool, width)
-    return best
+    narrowest = max(smallest, min(ceil(SEED_SHARE * length), MAX_SEED))
+    while pool > 1 and length - pool + 1 < narrowest:
+        pool -= 1
+    document = max((length - narrowest + 1) // pool, 1)
+    while gcd(document, pool) != 1:
+        document -= 1
+    return Strides(document, pool, min(length - document * pool + 1, MAX_SEED))

@@ -1,15 +1,17 @@
-"""An index survives the way to disk unchanged, and a folder that is not what its manifest says is refused."""
+"""An index survives the way to disk unchanged, benchmarks come and go without a rebuild, and what doesn't fit its manifest is refused."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from decontam import DecontamError, Index, MatchSettings, Scanner, build_index, load_index, save_index
+from decontam import DecontamError, Index, MatchSettings, Scanner, add_benchmarks, build_index, load_index, remove_benchmarks, save_index
+from decontam.segment import Segment, folder_name
 
 TEXTS = [
     "Which of the following statements about photosynthesis in green plants is not correct?",
@@ -19,98 +21,179 @@ TEXTS = [
 ]
 
 
-def items(texts: list[str]) -> pa.Table:
+def items(texts: list[str], benchmark: str = "b") -> pa.Table:
     names = [f"i{number}" for number in range(len(texts))]
-    return pa.table(
-        {"benchmark": ["b"] * len(texts), "split": [""] * len(texts), "item": names, "field": ["question"] * len(texts), "text": texts}
-    )
+    size = len(texts)
+    return pa.table({"benchmark": [benchmark] * size, "split": [""] * size, "item": names, "field": ["question"] * size, "text": texts})
 
 
-def tables_of(index: Index) -> dict[str, np.ndarray]:
-    found = {"pool": index.pool, "starts": index.starts}
-    for name in ("long", "hangul", "short"):
-        found |= {f"{name}.{key}": value for key, value in getattr(index, name).arrays().items()}
+def arrays_of(index: Index) -> dict[str, np.ndarray]:
+    found = {f"filter.{name}": words for name, words in index.filters.items()}
+    for segment in index.segments:
+        found |= {f"{segment.benchmark}.pool": segment.pool, f"{segment.benchmark}.facts": segment.facts}
+        for family, table in segment.tables.items():
+            found |= {f"{segment.benchmark}.{family}.{name}": array for name, array in table.arrays().items()}
     return found
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def only(index: Index) -> Segment:
+    [segment] = index.segments
+    return segment
 
 
 def test_round_trip(tmp_path: Path) -> None:
     index = build_index(items(TEXTS))
     save_index(index, tmp_path / "index")
     loaded = load_index(tmp_path / "index")
-    assert loaded.settings == index.settings and loaded.entries.equals(index.entries)
-    for name, array in tables_of(index).items():
-        assert np.array_equal(tables_of(loaded)[name], array) and not tables_of(loaded)[name].flags.writeable
+    assert loaded.settings == index.settings and loaded.fingerprint == index.fingerprint
+    assert only(loaded).entries.equals(only(index).entries) and only(loaded).items == 4
+    for name, array in arrays_of(index).items():
+        assert np.array_equal(arrays_of(loaded)[name], array) and not arrays_of(loaded)[name].flags.writeable
     documents = pa.array([f"앞 {text} 뒤" for text in TEXTS])
     matches = Scanner(loaded).scan(documents)
     assert matches.equals(Scanner(index).scan(documents))
     assert matches["row"].to_pylist() == [0, 1, 2]
 
 
-def test_same_items_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_index(build_index(items(TEXTS)), tmp_path / name)
-    files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == sorted(path.name for path in (tmp_path / "b").iterdir())
-    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
+def test_same_items_same_bytes_in_any_order_of_benchmarks(tmp_path: Path) -> None:
+    first, second = items(TEXTS, "a"), items(TEXTS[::-1], "b")
+    save_index(build_index(pa.concat_tables([first, second])), tmp_path / "together")
+    save_index(build_index(pa.concat_tables([second, first])), tmp_path / "turned")
+    save_index(build_index(second), tmp_path / "apart")
+    add_benchmarks(tmp_path / "apart", first)
+    assert files_of(tmp_path / "together") == files_of(tmp_path / "turned") == files_of(tmp_path / "apart")
 
 
-def test_saving_over_an_index_replaces_it(tmp_path: Path) -> None:
-    save_index(build_index(items(TEXTS)), tmp_path)
-    save_index(build_index(items(TEXTS[:1]), MatchSettings.parity()), tmp_path)
-    assert len(load_index(tmp_path).entries) == 1 and load_index(tmp_path).settings == MatchSettings.parity()
+def test_benchmarks_come_and_go_without_a_rebuild(tmp_path: Path) -> None:
+    save_index(build_index(items(TEXTS, "old")), tmp_path)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in files_of(tmp_path) if name.startswith("segments")}
+    add_benchmarks(tmp_path, items(TEXTS[:2], "new"))
+    assert [segment.benchmark for segment in load_index(tmp_path).segments] == ["new", "old"]
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
+    add_benchmarks(tmp_path, items(TEXTS[:1], "new"))
+    assert load_index(tmp_path).by_name["new"].items == 1  # a newer version takes the older one's place
+    assert sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "segments").iterdir()) == ["new", "old"]
+    remove_benchmarks(tmp_path, ["old"])
+    assert [segment.benchmark for segment in load_index(tmp_path).segments] == ["new"]
+    assert len(list((tmp_path / "filters").iterdir())) == 1
+    with pytest.raises(DecontamError, match="lacks the benchmark 'old'; it has new"):
+        remove_benchmarks(tmp_path, ["old"])
 
 
-def flip_a_byte(folder: Path) -> None:
-    content = bytearray((folder / "pool.npy").read_bytes())
+def test_some_benchmarks_of_an_index(tmp_path: Path) -> None:
+    save_index(build_index(pa.concat_tables([items(TEXTS[:1], "a"), items(TEXTS[1:], "b")])), tmp_path)
+    documents = pa.array([" / ".join(TEXTS)])
+    assert set(Scanner(load_index(tmp_path)).scan(documents)["benchmark"].to_pylist()) == {"a", "b"}
+    assert Scanner(load_index(tmp_path, ["a"])).scan(documents)["benchmark"].to_pylist() == ["a"]
+    assert len(Scanner(load_index(tmp_path, [])).scan(documents)) == 0
+    with pytest.raises(DecontamError, match="lacks the benchmark 'c'; it has a, b"):
+        load_index(tmp_path, ["c"])
+
+
+def test_hostile_names_stay_in_the_folder(tmp_path: Path) -> None:
+    names = ["../../out", "/etc/passwd", "a\x00b", "..", "가" * 300, "A", "a"]
+    save_index(build_index(pa.concat_tables([items(TEXTS, name) for name in names])), tmp_path / "index")
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+    assert sorted(load_index(tmp_path / "index").by_name) == sorted(names)
+    assert "/" not in folder_name("../x", "0" * 32) and folder_name("../x", "0" * 32).isprintable()
+
+
+def test_other_folders_are_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(DecontamError, match="holds other files and no index"):
+        save_index(build_index(items(TEXTS)), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def segment_folder(index: Path) -> Path:
+    [folder] = (index / "segments").iterdir()
+    return folder
+
+
+def filter_folder(index: Path) -> Path:
+    [folder] = (index / "filters").iterdir()
+    return folder
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    (folder / "pool.npy").write_bytes(content)
+    path.write_bytes(content)
 
 
-def cut_short(folder: Path) -> None:
-    (folder / "long.postings.npy").write_bytes((folder / "long.postings.npy").read_bytes()[:-4])
-
-
-def change_version(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"normalizer": "0"}))
-
-
-def climb_out(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["../pool.npy"] = manifest["files"].pop("pool.npy")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flip_a_byte, "damaged"),
-        (cut_short, "bytes instead of"),
-        (change_version, "built with normalizer 0"),
-        (climb_out, "lacks the file"),
-        (lambda folder: (folder / "items.parquet").unlink(), "lacks the file items.parquet"),
-        (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "cannot be read"),
-        (lambda folder: (folder / "manifest.json").write_text('{"settings": {"length": 3}, "files": {}}'), "cannot be read"),
+        (lambda index: flip_a_byte(segment_folder(index) / "pool.npy"), "damaged"),
+        (lambda index: flip_a_byte(segment_folder(index) / "items.parquet"), "damaged"),
+        (lambda index: flip_a_byte(filter_folder(index) / "long.npy"), "damaged"),
+        (lambda index: (filter_folder(index) / "long.npy").unlink(), "lacks the file long.npy"),
+        (lambda index: (filter_folder(index) / "filters.json").unlink(), "lacks filters.json"),
+        (lambda index: (segment_folder(index) / "long.postings.npy").write_bytes(b"x"), "has 1 bytes instead of"),
+        (lambda index: (segment_folder(index) / "items.parquet").unlink(), "lacks the file items.parquet"),
+        (lambda index: (segment_folder(index) / "segment.json").unlink(), "lacks segment.json"),
+        (lambda index: change(segment_folder(index) / "segment.json", normalizer="0"), "built with normalizer 0"),
+        (lambda index: change(segment_folder(index) / "segment.json", format=1), "built with format 1"),
+        (lambda index: change(segment_folder(index) / "segment.json", files={}), "can't be read"),
+        (lambda index: change(segment_folder(index) / "segment.json", files=[]), "can't be read"),
+        (lambda index: change(segment_folder(index) / "segment.json", benchmark="c"), "is not the one that index.json lists"),
+        (lambda index: (index / "index.json").unlink(), "lacks index.json"),
+        (lambda index: (index / "index.json").write_text("{"), "can't be read"),
+        (lambda index: (index / "index.json").write_text("[]"), "holds no JSON object"),
+        (lambda index: change(index / "index.json", format=1), "built with format 1"),
+        (lambda index: change(index / "index.json", settings={"length": 3}), "can't be read"),
+        (lambda index: change(index / "index.json", segments=[{"benchmark": "b"}]), "can't be read"),
+        (lambda index: change(index / "index.json", segments=[{"benchmark": "b", "fingerprint": "../../x"}]), "lacks segment.json"),
     ],
 )
-def test_damaged_folders_are_refused(tmp_path: Path, damage, message: str) -> None:
+def test_damaged_folders_are_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     save_index(build_index(items(TEXTS)), tmp_path)
     damage(tmp_path)
-    with pytest.raises(DecontamError, match=message):
+    with pytest.raises(DecontamError, match=message) as error:
         load_index(tmp_path)
+    assert str(error.value).count(". ") == 0 and str(error.value).endswith(".")
 
 
 def test_items_that_cannot_be_indexed() -> None:
-    with pytest.raises(DecontamError, match="lacks the column split"):
-        build_index(items(TEXTS).drop_columns("split"))
+    for column in ("split", "benchmark"):
+        with pytest.raises(DecontamError, match=f"lacks the column {column}"):
+            build_index(items(TEXTS).drop_columns(column))
     with pytest.raises(DecontamError, match="empty"):
         build_index(items(TEXTS).slice(0, 0))
+    with pytest.raises(DecontamError, match="has no benchmark"):
+        build_index(items(TEXTS).set_column(0, "benchmark", pa.array(["b", "b", None, "b"])))
 
 
-def test_entries_describe_lengths_and_repeated_texts() -> None:
-    entries = build_index(items(["가" * 30 + "!", "a b" * 10, "A-B" * 10, ""])).entries
-    assert entries["length"].to_pylist() == [30, 20, 20, 0]
-    assert entries["required"].to_pylist() == [24, 50, 50, 50]
-    assert entries["frequency"].to_pylist() == [1, 2, 2, 1]
+def test_facts_of_entries() -> None:
+    segment = only(build_index(items(["가" * 30 + "!", "a b" * 10, "A-B" * 10, "나" * 9, ""])))
+    assert segment.lengths.tolist() == [30, 20, 20, 9, 0]
+    assert segment.required.tolist() == [24, 50, 50, 24, 50]
+    assert segment.whole.tolist() == [0, 20, 20, 9, 0]
+    assert segment.frequency.tolist() == [0, 2, 2, 1, 0]
+    assert segment.windows == 30 - 24 + 1
+
+
+def test_memory_stays_near_eight_bytes_per_seed_and_two_per_character() -> None:
+    rng = np.random.default_rng(0)
+    texts = ["".join(map(chr, rng.integers(97, 123, 1000))) for _ in range(400)]
+    index = build_index(items(texts))
+    windows = sum(segment.windows for segment in index.segments)
+    assert windows == 400 * 951 and index.memory / windows < 11
+
+
+def test_pool_stride_saves_memory_and_changes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    texts = ["".join(map(chr, rng.integers(97, 100, 300))) for _ in range(40)]
+    documents = pa.array([text[at : at + 120] for text in texts for at in (0, 7, 33)])
+    indexes = [build_index(items(texts), MatchSettings(pool_stride=stride)) for stride in (1, 2, 5)]
+    found = [Scanner(index).scan(documents).drop_columns("frequency") for index in indexes]
+    assert found[0].equals(found[1]) and found[0].equals(found[2]) and len(found[0]) >= 120
+    assert indexes[0].memory > 1.5 * indexes[1].memory > 1.5 * indexes[2].memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decontam import DecontamError, normalize_batch, normalize_text
-from decontam.normalize import normalize_buffers
-from decontam.unicode_table import TABLE_SIZE, nfkc, unicode_table
+from decontam.normalize import Workspace, normalize_buffers
+from decontam.unicode_table import EXPAND, LONG, MAP, SLOW, TABLE_SIZE, TAIL, fold, nfkc, unicode_table
 
 TRICKY = list("aZ 9é각가ᄀᆨᅡㄱㅏㅣㄳㅠㅋ㈀㉼㉠ﬁßςΣİı①Ⅲ㎏㍿Ａａｶﾞガがかﾞｶﾟǰΐ👍🏽") + [
     chr(c) for c in (0x200D, 0xFE0F, 0x301, 0x323, 0x307, 0x345, 0x3099, 0xFDFA)
@@ -31,6 +32,90 @@ def output(texts: list[str], **flags: bool) -> list[str]:
     result = normalize_batch(pa.array(texts, pa.large_string()), **flags)
     whole = [chr(code) for code in result.codepoints.tolist()]
     return ["".join(whole[a:b]) for a, b in zip(result.offsets[:-1], result.offsets[1:], strict=True)]
+
+
+def characters(raw: bytes) -> list[tuple[int, int, int]]:
+    """(code point, start, end) of each character; where UTF-8 is broken, a lead byte takes the bytes it wants if there are so many."""
+    found, position = [], 0
+    while position < len(raw):
+        lead = raw[position]
+        width = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
+        if width > len(raw) - position or 0x80 <= lead < 0xC0:
+            width, lead = 1, 0
+        code = lead & (0x7F, 0x1F, 0x0F, 0x07)[width - 1]
+        for byte in raw[position + 1 : position + width]:
+            code = code << 6 | byte & 0x3F
+        found.append((code, position, position + width))
+        position += width
+    return found
+
+
+@dataclass
+class Seen:
+    """An output character of the twin."""
+
+    text: str
+    start: int
+    end: int
+    gap: bool
+
+
+def twin(raw: bytes) -> list[Seen]:
+    """One document, a character at a time: each stands alone, joins the syllable before, or is read together with what it changes."""
+    table = unicode_table()
+    entries = [(int(table.codes[code]) if code < TABLE_SIZE else 0, start, end) for code, start, end in characters(raw)]
+    seen: list[Seen] = []
+    gap = True
+    piece, kept, joinable = 0, 0, ""  # where the last character begins that others may attach to, what stood before it, what it became
+    at = 0
+    while at < len(entries):
+        entry, start, end = entries[at]
+        kind, value = entry >> 24, entry & 0xFFFFFF
+        at += 1
+        if kind == MAP:
+            piece, kept, joinable = start, len(seen), chr(value) if value else ""
+            seen += [Seen(chr(value), start, end, gap)] if value else []
+            gap = not value
+        elif kind == EXPAND:
+            piece, kept, joinable = start, len(seen), "expanded"
+            for code in table.expansion[table.expansion_offsets[value] : table.expansion_offsets[value + 1]]:
+                seen.append(Seen(chr(code), start, end, gap))
+                gap = False
+        elif kind == TAIL and joinable and len(unicodedata.normalize("NFC", joinable + chr(value))) == 1:
+            joinable = seen[-1].text = unicodedata.normalize("NFC", joinable + chr(value))
+            seen[-1].end = end
+        elif kind == TAIL and joinable != "expanded":
+            piece, kept, joinable = start, len(seen), chr(value)
+            seen.append(Seen(joinable, start, end, gap))
+            gap = False
+        else:
+            if kind == LONG:
+                piece, kept = start, len(seen)
+            while at < len(entries) and entries[at][0] >> 24 in (SLOW, TAIL):
+                end = entries[at][2]
+                at += 1
+            gap = seen[kept].gap if kept < len(seen) else gap
+            text = fold(raw[piece:end].decode("utf-8", "ignore"))
+            seen[kept:] = [Seen(c, piece, end, gap and not index) for index, c in enumerate(text)]
+            gap = not text
+            piece, kept, joinable = end, len(seen), ""
+    return seen
+
+
+def check(raw: bytes, offsets: list[int]) -> None:
+    """All choices of output against the twin."""
+    data, bounds, workspace = np.frombuffer(raw, np.uint8), np.array(offsets, np.int64), Workspace()
+    expected = [twin(raw[a:b]) for a, b in pairwise(offsets)]
+    rows = [row for document in expected for row in document]
+    for with_spans, with_breaks in ((False, False), (True, False), (False, True), (True, True)):
+        result = normalize_buffers(data, bounds, with_spans, with_breaks, workspace if with_breaks else None)
+        assert np.diff(result.offsets).tolist() == [len(document) for document in expected]
+        assert "".join(map(chr, result.codepoints.tolist())) == "".join(row.text for row in rows)
+        if with_spans:
+            assert result.starts is not None and result.starts.tolist() == [row.start for row in rows]
+            assert result.ends is not None and result.ends.tolist() == [row.end for row in rows]
+        if with_breaks:
+            assert result.breaks is not None and result.breaks.tolist() == [row.gap for row in rows]
 
 
 def test_every_code_point_alone_and_in_one_long_document() -> None:
@@ -135,3 +220,82 @@ def test_a_stack_of_a_million_marks_is_linear() -> None:
     small = "e" + "\u0301\u0323" * 100
     assert nfkc(small) == unicodedata.normalize("NFKC", small)
     assert output([stack]) == ["\u1eb9"]
+
+
+EASY = list("가나 힣, ab.Z9\n") + list("é漢「ㆍ—·Ж")
+mixed = st.lists(
+    st.one_of(st.sampled_from(EASY), st.sampled_from(TRICKY), st.sampled_from(["𠀀", "𝐀", "가나다라 마바사", "plain words "])), max_size=30
+)
+
+
+@given(st.lists(mixed.map("".join), min_size=1, max_size=6), st.integers(0, 5))
+@settings(max_examples=300, deadline=None)
+def test_spans_and_breaks_equal_the_twin(texts: list[str], skipped: int) -> None:
+    raws = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, raws)]).tolist()
+    check(b"".join(raws), offsets[min(skipped, len(raws)) :])
+
+
+@given(st.sampled_from(["가", "a", "é", "👍", "漢 "]), st.integers(2030, 2060), mixed.map("".join), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_chunk_borders_change_nothing(filler: str, size: int, text: str, own_document: bool) -> None:
+    """Whatever crosses the 2,048th byte of a document, or of a run of documents."""
+    before = (filler * size).encode()[:size].decode("utf-8", "ignore").encode()
+    raw = before + text.encode()
+    check(raw, [0, len(before), len(raw)] if own_document else [0, len(raw)])
+
+
+@pytest.mark.parametrize("unit", ["각e\u0301 ", "한국어", "e\u0323\u0301", "ㅠㅠ 가"])
+def test_long_stretches_that_combine(unit: str) -> None:
+    raw = ("가나다 " * 300 + unicodedata.normalize("NFD", unit * 1500) + "가나다 abc" * 2000).encode()
+    check(raw, [0, len(raw) // 3 // 3 * 3, len(raw)] if unit == "한국어" else [0, len(raw)])
+
+
+BROKEN = [
+    b"\x80",
+    b"\xbf",
+    b"\xc3",
+    b"\xe1",
+    b"\xe1\x84",
+    b"\xea\xb0",
+    b"\xed\xa0\x80",
+    b"\xf0\x9f",
+    b"\xff",
+    b"\xc1\x81",
+    b"\xe0\x80\x80",
+    b"\xf8\x80\x80\x80",
+]
+pieces_of_bytes = st.lists(st.one_of(st.sampled_from(BROKEN), st.sampled_from([c.encode() for c in EASY])), max_size=25)
+
+
+@given(pieces_of_bytes.map(b"".join), st.sampled_from([0, 1, 2, 3, 2040, 2045, 2046, 2047]), st.lists(st.integers(0, 80), max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_broken_utf8_equals_the_twin_wherever_it_is_cut(raw: bytes, before: int, cuts: list[int]) -> None:
+    whole = b"x" * before + raw
+    offsets = sorted({0, len(whole), *(min(before + cut, len(whole)) for cut in cuts)})
+    check(whole, offsets if len(offsets) > 1 else [0, 0])
+
+
+def test_a_workspace_is_used_again() -> None:
+    workspace = Workspace()
+    raw = np.frombuffer("가나다 abc".encode(), np.uint8)
+    first = normalize_buffers(raw, np.array([0, len(raw)]), True, True, workspace)
+    second = normalize_buffers(raw, np.array([0, 3]), True, True, workspace)
+    for name in ("codepoints", "starts", "ends", "breaks"):
+        assert np.shares_memory(getattr(first, name), getattr(second, name))
+    assert second.codepoints.tolist() == [ord("가")]
+
+
+def test_text_that_grows_is_given_more_room() -> None:
+    check(("\ufdfa" * 40 + "a").encode(), [0, 120, 121])
+    assert output(["\ufdfa" * 40], with_breaks=True) == [definition("\ufdfa") * 40]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "é", "가", "ab", "\u0301", "a\u0301", "👍", "ㅏ", "가\u11a8", " 가", "a \u0301e\u0301", "\u0301\ufdfa", "e\u0301\u1161"],
+)
+def test_the_shortest_documents(text: str) -> None:
+    raw = text.encode()
+    check(raw, [0, len(raw)])
+    check(raw * 3, [0, len(raw), 2 * len(raw), 3 * len(raw)])

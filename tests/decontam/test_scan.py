@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from decontam import MATCH_SCHEMA, DecontamError, MatchSettings, Scanner, build_index, normalize_text
 from decontam import scan as scan_module
-from decontam.settings import choose_strides
+from decontam.settings import Family, choose_strides
 
-SMALL = MatchSettings(length=20, hangul_length=12, short_length=4)
+SMALL = MatchSettings(length=20, hangul_length=12, short_length=5, hangul_short_length=3)
 
 
 def items_table(texts: list[str], field: str = "question") -> pa.Table:
@@ -60,7 +60,8 @@ def brute_force(document: str, entry: str, rules: MatchSettings, edges: set[int]
             if j < len(b):
                 row[j + 1] = row_next
         before = row
-    if rules.short_length <= len(b) < needed(b, rules):
+    shortest = rules.hangul_short_length if 2 * sum(map(is_hangul, b)) >= len(b) else rules.short_length
+    if shortest <= len(b) < needed(b, rules):
         edges = boundaries(document) if edges is None else edges
         found |= {(-len(b), i, 0) for i in range(len(a)) if a.startswith(b, i) and {i, i + len(b)} <= edges}
     taken: list[tuple[int, int]] = []
@@ -123,10 +124,11 @@ def test_random_text_with_planted_fragments(name: str) -> None:
 
 
 def test_repetitive_text() -> None:
-    rules = MatchSettings(length=20, hangul_length=12, short_length=4)
-    assert check(
-        [thue_morse(300), "a" * 200, "가" * 90, "ab" * 80], [thue_morse(120)[7:], "a" * 30, "가" * 40, "ba" * 20, "abb" * 12], rules
-    )
+    documents = [thue_morse(300), "a" * 200, "가" * 90, "ab" * 80]
+    entries = [thue_morse(120)[7:], "a" * 30, "가" * 40, "ba" * 20, "abb" * 12]
+    assert check(documents, entries)
+    assert check(documents, entries, MatchSettings(pool_stride=3))
+    assert check(documents, entries, MatchSettings.parity())
 
 
 @given(st.data())
@@ -135,7 +137,25 @@ def test_any_text(data: st.DataObject) -> None:
     letters = st.text(st.sampled_from("ab가나 .Ａ👍"), max_size=45)
     entries = data.draw(st.lists(letters, min_size=1, max_size=3))
     parts = data.draw(st.lists(st.one_of(letters, st.sampled_from(entries)), max_size=4))
-    check(["".join(parts), " ".join(parts)], entries, MatchSettings(length=10, hangul_length=8, short_length=3))
+    stride = data.draw(st.integers(1, 4))
+    rules = [MatchSettings(10, 8, 4, 3, pool_stride=stride), MatchSettings(24, 16, 12, 6, pool_stride=stride), MatchSettings(16, 16, 9, 9)]
+    check(["".join(parts), " ".join(parts)], entries, data.draw(st.sampled_from(rules)))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_decomposed_text(data: st.DataObject) -> None:
+    """A document in NFD has the matches of the same document in NFC; spans end where the last combining character does."""
+    entries = data.draw(st.lists(st.text(st.sampled_from("각난가é라 x"), min_size=8, max_size=40), min_size=1, max_size=3))
+    document = " ".join(data.draw(st.lists(st.sampled_from(entries), min_size=1, max_size=3)))
+    decomposed = unicodedata.normalize("NFD", document)
+    scanner = Scanner(build_index(items_table(entries), MatchSettings(10, 8, 4, 3)))
+    both = [scanner.scan(pa.array([text])).to_pylist() for text in (document, decomposed)]
+    assert len(both[0]) == len(both[1]) > 0
+    for composed, other in zip(*both, strict=True):
+        pieces = [text.encode()[match["start"] : match["end"]].decode() for text, match in ((document, composed), (decomposed, other))]
+        assert unicodedata.normalize("NFC", pieces[1]) == pieces[0]
+        assert {**composed, "start": 0, "end": 0} == {**other, "start": 0, "end": 0}
 
 
 @pytest.mark.parametrize("lead", range(0, 9))
@@ -190,7 +210,7 @@ def test_spellings_do_not_hide_a_copy() -> None:
 
 def test_short_items_need_word_boundaries() -> None:
     documents = ["말: 수도는 어디인가? 끝", "그수도는 어디인가", "수도는 어디인가요", "수도는어디인가"]
-    matches = Scanner(build_index(items_table(["수도는 어디인가"]), MatchSettings(short_length=4))).scan(pa.array(documents))
+    matches = Scanner(build_index(items_table(["수도는 어디인가"]), MatchSettings(hangul_short_length=4))).scan(pa.array(documents))
     assert matches["row"].to_pylist() == [0, 3]
     assert matches["length"].to_pylist() == [7, 7] and matches["required"].to_pylist() == [24, 24]
 
@@ -202,7 +222,7 @@ def test_batching_and_slicing_do_not_change_the_result(monkeypatch: pytest.Monke
     scanner = Scanner(build_index(items_table(entries), SMALL))
     whole = scanner.scan(pa.array(documents))
     assert len(whole) > 20
-    monkeypatch.setattr(scan_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(scan_module, "BATCH_BYTES", 1)
     assert scanner.scan(pa.array(documents)).equals(whole)
     assert scanner.scan(pa.chunked_array([documents[:7], documents[7:]])).equals(whole)
     sliced = pa.array([*documents, "x"], pa.large_string()).slice(3)
@@ -217,7 +237,7 @@ def test_frequency_counts_items_and_a_capped_seed_is_not_found() -> None:
     matches = scanner.scan(pa.array([template, entries[3]]))
     assert [f for r, f in zip(matches["row"].to_pylist(), matches["frequency"].to_pylist(), strict=True) if r == 0] == [12] * 12
     assert len(matches) == 24
-    capped = Scanner(build_index(items_table(entries), MatchSettings(20, 12, 4, max_seed_items=11)))
+    capped = Scanner(build_index(items_table(entries), MatchSettings(20, 12, 5, 3, max_seed_items=11)))
     assert len(capped.scan(pa.array([template]))) == 0
 
 
@@ -241,8 +261,12 @@ def test_empty_documents_and_empty_results() -> None:
     for column in (pa.array([], pa.string()), pa.array([None, "", "!!"], pa.string()), pa.array(["nothing here"])):
         assert scanner.scan(column).equals(MATCH_SCHEMA.empty_table())
     assert scanner.scan(pa.array([None, "x" * 60]))["row"].to_pylist() == [1]
-    with pytest.raises(DecontamError, match="built with"):
-        Scanner(scanner.index, MatchSettings.parity())
+    with pytest.raises(DecontamError, match="no column 'text'"):
+        scanner.scan(pa.table({"body": ["x" * 60]}))
+    with pytest.raises(DecontamError, match="strings"):
+        scanner.scan(pa.array([1, 2]))
+    column = pa.array(["x" * 60, "y"])
+    assert scanner.scan(pa.table({"text": column})).equals(scanner.scan(column))
 
 
 @pytest.mark.parametrize(
@@ -253,13 +277,94 @@ def test_settings_that_contradict_each_other(values: dict[str, int]) -> None:
         MatchSettings(**values)
 
 
-@given(st.integers(8, 400))
-def test_strides_miss_nothing(length: int) -> None:
+@given(st.integers(8, 400), st.sampled_from([5, 8, 12]), st.integers(1, 8))
+def test_strides_miss_nothing(length: int, smallest: int, pool: int) -> None:
     """Every offset of a document against a pool entry leaves an aligned seed within `length` characters."""
-    strides = choose_strides(length)
-    assert strides.width % strides.document == 0 and strides.width <= length
+    strides = choose_strides(length, smallest, pool)
+    assert 1 <= strides.width <= length and strides.pool <= pool
+    places = range(length - strides.width + 1)
     for shift in range(strides.pool):
-        assert any(at % strides.document == 0 and (at + shift) % strides.pool == 0 for at in range(0, length - strides.width + 1)) and all(
-            any((at + lead) % strides.document == 0 and (at + lead + shift) % strides.pool == 0 for at in range(length - strides.width + 1))
-            for lead in range(strides.document)
-        )
+        for lead in range(strides.document):
+            assert any((at + lead) % strides.document == 0 and (at + lead + shift) % strides.pool == 0 for at in places)
+
+
+def test_families_part_the_matches_by_hangul() -> None:
+    families: dict[str, Family] = {family.name: family for family in MatchSettings().families}
+    assert [family.length for family in families.values()] == [50, 24, 20, 8]
+    assert [family.reach for family in families.values()] == [family.length - family.strides.width for family in families.values()]
+
+
+def test_questions_shorter_than_a_match_are_found_before_other_choices() -> None:
+    """A fifth of MMLU's questions has fewer than 50 letters: with the choices written otherwise they would be invisible."""
+    question = "What is the capital city of Mongolia?"
+    text = question + "\nUlaanbaatar, which lies on the Tuul river\nDarkhan, which lies in the north\nErdenet"
+    table = items_table([text]).append_column("question_chars", pa.array([len(question)], pa.int32()))
+    scanner = Scanner(build_index(table))
+    [match] = scanner.scan(pa.array([f"1. {question} (A) Darkhan (B) Ulaanbaatar"])).to_pylist()
+    assert (match["coverage"], match["length"], match["required"]) == (1.0, 30, 50)
+    assert match["length"] < match["required"] and (match["item_start"], match["item_end"]) == (0, len(question) - 1)
+    assert len(scanner.scan(pa.array([f"1. {question.replace('Mongolia', 'Mongolias')}"]))) == 0
+
+
+def test_places_in_the_item() -> None:
+    text = "먼저 읽으시오. 지구의 자전축이 기울어져 있기 때문에 계절의 변화가 생긴다고 배웠습니다. 그렇다면?"
+    piece = "지구의 자전축이 기울어져 있기 때문에 계절의 변화가 생긴다고"
+    [match] = Scanner(build_index(items_table([text]))).scan(pa.array([f"어제 {piece} 들었다"])).to_pylist()
+    assert text.encode()[match["item_start"] : match["item_end"]].decode() == piece
+    assert f"어제 {piece} 들었다".encode()[match["start"] : match["end"]].decode() == piece
+
+
+def test_pieces_of_an_item_count_together() -> None:
+    """One changed character in the middle leaves two pieces, each less than half of the item."""
+    rng = random.Random(1)
+    text = "".join(rng.choice("abcdefghij") for _ in range(140))
+    document = text[:65] + "Z" + text[66:134] + "Z"
+    matches = Scanner(build_index(items_table([text]))).scan(pa.array([document, text[:65], text[:60] + " Z " + text[5:65]]))
+    assert matches["coverage"].to_pylist()[:2] == [65 / 140, 68 / 140]
+    assert matches["item_coverage"].to_pylist() == [133 / 140, 133 / 140, 65 / 140, 65 / 140, 65 / 140]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("{question} Answer: 18 dollars.", True),
+        ("The answer is 18. {question}", True),
+        ("{question} Answer: 180 dollars.", False),
+        ("{question} Nobody knows.", False),
+        ("{question}" + " unrelated" * 40 + " 18", False),
+    ],
+)
+def test_short_answers_count_near_the_question(document: str, expected: bool) -> None:
+    question = "Janet has 18 ducks that lay 16 eggs per day in total; how much does she earn at the market?"
+    table = items_table([question]).append_column("answer", pa.array(["18"], pa.large_string()))
+    [match] = Scanner(build_index(table)).scan(pa.array([document.format(question=question)])).to_pylist()
+    assert match["answered"] is expected
+
+
+def test_long_answers_count_anywhere() -> None:
+    rng = random.Random(2)
+    question, answer = ("".join(rng.choice("abcdefghij") for _ in range(80)) for _ in range(2))
+    table = pa.table(
+        {"benchmark": ["b"] * 2, "split": [""] * 2, "item": ["1"] * 2, "field": ["question", "answer"], "text": [question, answer]}
+    )
+    scanner = Scanner(build_index(table))
+    assert scanner.scan(pa.array([question + " filler" * 200 + " " + answer]))["answered"].to_pylist() == [True, True]
+    assert scanner.scan(pa.array([question]))["answered"].to_pylist() == [False]
+
+
+def test_segments_do_not_see_each_other() -> None:
+    """The matches of an index are those of its benchmarks alone, put together."""
+    rng = random.Random(7)
+    texts = ["".join(rng.choice("abc 가나") for _ in range(70)) for _ in range(9)]
+    table = items_table(texts).set_column(0, "benchmark", pa.array(["x", "y", "z"] * 3))
+    documents = pa.array(["".join(rng.choice(texts)[rng.randint(0, 30) :] for _ in range(4)) for _ in range(40)])
+    whole = Scanner(build_index(table, SMALL)).scan(documents)
+    parts = [Scanner(build_index(table.filter(pa.array(table["benchmark"].to_numpy() == name)), SMALL)).scan(documents) for name in "xyz"]
+    keys = [("row", "ascending"), ("start", "ascending"), ("length", "descending"), ("benchmark", "ascending"), ("entry", "ascending")]
+    assert whole.sort_by(keys).equals(pa.concat_tables(parts).sort_by(keys)) and len(whole) > 100
+
+
+def test_characters_beyond_sixteen_bits() -> None:
+    text = "𐍈𐌰𐌽" * 20 + "abc"
+    found = Scanner(build_index(items_table([text]))).scan(pa.array([f"x {text} y"])).to_pylist()
+    assert [(match["length"], match["coverage"]) for match in found] == [(63, 1.0)]

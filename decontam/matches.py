@@ -1,0 +1,189 @@
+"""What is told of a match: where it stands in document and item, how much of the item it is, how common it is, and whether the answer
+stands there too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from decontam.extend import count_hangul, rarest_window
+from decontam.hashing import MULTIPLIERS
+from decontam.normalize import Normalized, Workspace, normalize_batch, normalize_buffers, normalize_text
+from decontam.segment import Segment
+
+ANSWER_REACH = 200
+"""Normalised characters before and after a question within which a short answer counts."""
+
+_COLUMNS: dict[str, pa.DataType] = {
+    "row": pa.int64(),
+    "benchmark": pa.string(),
+    "split": pa.string(),
+    "item": pa.string(),
+    "field": pa.string(),
+    "entry": pa.int32(),
+    "start": pa.int64(),
+    "end": pa.int64(),
+    "item_start": pa.int64(),
+    "item_end": pa.int64(),
+    "length": pa.int32(),
+    "coverage": pa.float64(),
+    "item_coverage": pa.float64(),
+    "frequency": pa.int32(),
+    "required": pa.int32(),
+    "answered": pa.bool_(),
+}
+
+MATCH_SCHEMA = pa.schema(_COLUMNS)
+"""One match. row: document, counted in the scanned column. entry: which of the benchmark's texts, counted in its segment. start, end: UTF-8
+byte offsets in the document's text; item_start, item_end: in the item's text. length: normalised characters. coverage: share of the item's
+text, or of its question alone if that is more, that the match covers, 0 to 1. item_coverage: the same for all matches of this text in this
+document together. frequency: items of the benchmark that hold the match's rarest window (for a whole short text: items with the same text).
+required: characters that make a match of this script; a shorter match is a whole short text. answered: the item's answer stands in
+the document too, a long one as a match anywhere, a short one between word boundaries within ANSWER_REACH characters of this match and
+outside of it."""
+
+
+class Spans:
+    """Documents of a batch, normalised again with byte offsets and word boundaries: only those in which something was found."""
+
+    def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
+        self._data, self._offsets = data, offsets
+        self._workspace = Workspace()
+        self._known: dict[int, Normalized] = {}
+
+    def of(self, document: int) -> Normalized:
+        """A document's characters with starts, ends and breaks. The last one asked for is kept."""
+        if document not in self._known:
+            offsets = self._offsets[document : document + 2]
+            self._known = {document: normalize_buffers(self._data, offsets, True, True, self._workspace)}
+        return self._known[document]
+
+    def bounded(self, documents: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """bool[n]: whether each stretch stands between word boundaries."""
+        inside = np.zeros(len(documents), np.bool_)
+        for row in np.argsort(documents, kind="stable").tolist():
+            breaks = self.of(int(documents[row])).breaks
+            assert breaks is not None  # asked for above
+            after = int(starts[row] + lengths[row])
+            inside[row] = breaks[starts[row]] != 0 and (after == len(breaks) or breaks[after] != 0)
+        return inside
+
+
+def describe(segment: Segment, matches: np.ndarray, spans: Spans, first_row: int) -> pa.Table:
+    """MATCH_SCHEMA rows of one segment's matches, int64[m, 5] of (document, start, pool position, length, entry), by document."""
+    document, start, at, length, entry = matches.T
+    inside = at - segment.starts[entry]
+    core, whole = segment.core[entry], segment.lengths[entry]
+    in_core = np.clip(np.minimum(inside + length, core) - inside, 0, None)
+    hangul = np.empty(len(at), np.int64)
+    count_hangul(segment.pool, np.ascontiguousarray(at), np.ascontiguousarray(length), hangul)
+    required = np.where(2 * hangul >= length, segment.settings.hangul_length, segment.settings.length)
+    is_short = length < required
+    frequency = np.where(is_short, segment.frequency[entry], _rarest(segment, at, length))
+    entries = segment.entries
+    names = entries.select(["split", "item", "field"]).take(pa.array(entry))
+    begins, ends = _document_spans(spans, document, start, length)
+    item_begins, item_ends = _item_spans(segment, entry, inside, length)
+    columns = {
+        "row": document + first_row,
+        "benchmark": pa.array([segment.benchmark] * len(entry), pa.string()),
+        **{name: names[name] for name in names.column_names},
+        "entry": entry,
+        "start": begins,
+        "end": ends,
+        "item_start": item_begins,
+        "item_end": item_ends,
+        "length": length,
+        "coverage": np.maximum(length / whole, in_core / core),
+        "item_coverage": _together(document, entry, inside, length, whole, core),
+        "frequency": frequency,
+        "required": required,
+        "answered": _answered(segment, spans, document, start, length, entry),
+    }
+    arrays = [value if isinstance(value, pa.ChunkedArray | pa.Array) else pa.array(value) for value in columns.values()]
+    return pa.table([array.cast(field.type) for array, field in zip(arrays, MATCH_SCHEMA, strict=True)], schema=MATCH_SCHEMA)
+
+
+def _rarest(segment: Segment, at: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """int32[m]: items that hold the rarest seed of each stretch of the pool; both kinds of seed are asked."""
+    rarest = np.zeros(len(at), np.int32)
+    for family in segment.settings.families:
+        table = segment.tables[family.name]
+        if not family.whole and len(table.postings):
+            # fmt: off
+            rarest_window(
+                segment.pool, table.shift, table.directory, table.fingerprints, table.postings, family.strides.width, MULTIPLIERS,
+                segment.starts, segment.numbers, np.ascontiguousarray(at), np.ascontiguousarray(length), rarest,
+            )
+            # fmt: on
+    return rarest
+
+
+def _document_spans(spans: Spans, document: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    begins, ends = np.empty(len(document), np.int64), np.empty(len(document), np.int64)
+    for row, (number, first, size) in enumerate(zip(document.tolist(), start.tolist(), length.tolist(), strict=True)):
+        text = spans.of(number)
+        assert text.starts is not None and text.ends is not None  # asked for in Spans
+        begins[row], ends[row] = text.starts[first], text.ends[first + size - 1]
+    return begins, ends
+
+
+def _item_spans(segment: Segment, entry: np.ndarray, inside: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    distinct, which = np.unique(entry, return_inverse=True)
+    texts = normalize_batch(segment.entries["text"].take(pa.array(distinct)), with_spans=True)
+    assert texts.starts is not None and texts.ends is not None  # asked for
+    first = texts.offsets[which] + inside
+    return texts.starts[first].astype(np.int64), texts.ends[first + length - 1].astype(np.int64)
+
+
+def _together(
+    document: np.ndarray, entry: np.ndarray, inside: np.ndarray, length: np.ndarray, whole: np.ndarray, core: np.ndarray
+) -> np.ndarray:
+    """float64[m]: share of each entry, or of its question, that all matches of its document cover: overlapping parts count once."""
+    order = np.lexsort((inside, entry, document))
+    group = np.zeros(len(order), np.int64)
+    changed = (document[order][1:] != document[order][:-1]) | (entry[order][1:] != entry[order][:-1])
+    np.cumsum(changed, out=group[1:])
+    covered, in_core = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
+    reached, before = 0, -1
+    for position, row in enumerate(order.tolist()):
+        if group[position] != before:
+            reached, before = 0, int(group[position])
+        first, last = max(reached, int(inside[row])), int(inside[row] + length[row])
+        covered[before] += max(0, last - first)
+        in_core[before] += max(0, min(last, int(core[row])) - first)
+        reached = max(reached, last)
+    share = np.empty(len(order), np.float64)
+    share[order] = np.maximum(covered[group] / whole[order], in_core[group] / core[order])
+    return share
+
+
+def _answered(segment: Segment, spans: Spans, document: np.ndarray, start: np.ndarray, length: np.ndarray, entry: np.ndarray) -> np.ndarray:
+    """bool[m]: whether the item's answer stands in the document too."""
+    numbers = segment.numbers[entry]
+    fields = segment.entries["field"].take(pa.array(entry)).to_pylist()
+    long_answers = {(d, n) for d, n, field in zip(document.tolist(), numbers.tolist(), fields, strict=True) if field == "answer"}
+    answers = [normalize_text(text) if text else "" for text in segment.entries["answer"].take(pa.array(entry)).to_pylist()]
+    answered = np.zeros(len(entry), np.bool_)
+    for row, (number, first, size) in enumerate(zip(document.tolist(), start.tolist(), length.tolist(), strict=True)):
+        if (number, int(numbers[row])) in long_answers:
+            answered[row] = True
+        elif answers[row]:
+            text = spans.of(number)
+            before = (max(0, first - ANSWER_REACH), first)
+            after = (first + size, min(len(text.codepoints), first + size + ANSWER_REACH))
+            answered[row] = any(_has_words(text, low, high, answers[row]) for low, high in (after, before))
+    return answered
+
+
+def _has_words(text: Normalized, low: int, high: int, words: str) -> bool:
+    """Whether `words` stand between word boundaries in a stretch of a text."""
+    assert text.breaks is not None  # asked for in Spans
+    stretch = text.codepoints[low:high].tobytes().decode("utf-32-le")
+    at = stretch.find(words)
+    while at >= 0:
+        after = low + at + len(words)
+        if text.breaks[low + at] and (after == len(text.codepoints) or text.breaks[after]):
+            return True
+        at = stretch.find(words, at + 1)
+    return False
