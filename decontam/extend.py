@@ -177,29 +177,46 @@ def choose_disjoint(groups, starts, lengths, taken, chosen):
 @numba.njit(
     [
         types.void(
-            pool, *_TABLE, types.int64, read_only(types.uint32), read_only(types.int64), read_only(types.int64),
-            read_only(types.int64), read_only(types.int64), writable(types.int32),
+            pool, *_TABLE, types.int64, types.int64, types.boolean, read_only(types.uint32), read_only(types.int64),
+            read_only(types.int64), read_only(types.int64), read_only(types.int64), types.int32, writable(types.int32),
         )
         for pool in POOL_TYPES
     ],
     cache=True, nogil=True,
 )  # fmt: skip
-def rarest_window(pool, shift, directory, fingerprints, postings, width, multipliers, entry_starts, entry_items, starts, lengths, rarest):
-    """For each stretch of the pool, lower `rarest` to the number of items that hold the one of its windows that fewest hold.
+def window_frequency(
+    pool, shift, directory, fingerprints, postings, width, stride, hangul, multipliers, entry_starts, entry_items, starts, lengths, most,
+    frequency,
+):  # fmt: skip
+    """For each stretch of the pool, the number of items that a quarter of its windows do not exceed: one more than `most` where these
+    are common.
 
-    Windows that the table lacks say nothing. A count of 0 in `rarest` stands for nothing found yet.
+    Looked at are the windows that the table has in any case: at multiples of `stride` in their entry, and with or without Hangul. Where
+    there is none `frequency` stays what it is. A quarter, and not the rarest: a template that runs three letters into what follows it
+    in one item is a template all the same.
     """
     for row in range(len(starts)):
-        for window in range(starts[row], starts[row] + lengths[row] - width + 1):
+        begin = entry_starts[np.searchsorted(entry_starts, starts[row], side="right") - 1]
+        first = begin + (starts[row] - begin + stride - 1) // stride * stride
+        counts = np.empty(max(0, lengths[row] - width) // stride + 1, np.int32)
+        seen = 0
+        for window in range(first, starts[row] + lengths[row] - width + 1, stride):
+            has_hangul = False
+            for position in range(window, window + width):
+                if is_hangul(pool[position]):
+                    has_hangul = True
+                    break
+            if has_hangul != hangul:
+                continue
             h = window_hash(pool, window, width, multipliers)
             mark = fingerprint(h)
             bucket = bucket_of(h, shift)
             items = 0
             before = np.int64(-1)
             for posting in range(directory[bucket], directory[bucket + 1]):
-                at = np.int64(postings[posting])
                 if fingerprints[posting] != mark:
                     continue
+                at = np.int64(postings[posting])
                 same = 0
                 while same < width and pool[at + same] == pool[window + same]:
                     same += 1
@@ -207,10 +224,10 @@ def rarest_window(pool, shift, directory, fingerprints, postings, width, multipl
                     item = entry_items[np.searchsorted(entry_starts, at, side="right") - 1]
                     items += item != before
                     before = item
-            if items > 0 and (rarest[row] == 0 or items < rarest[row]):
-                rarest[row] = items
-                if items == 1:
-                    break
+            counts[seen] = items if items > 0 else most + 1
+            seen += 1
+        if seen > 0:
+            frequency[row] = np.sort(counts[:seen])[(seen - 1) // 4]
 
 
 @numba.njit(

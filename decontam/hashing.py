@@ -10,8 +10,7 @@ from decontam.numba_types import read_only
 from decontam.settings import MAX_SEED
 
 _SPLITMIX_STEP = 0x9E3779B97F4A7C15
-_FINAL_1 = np.uint64(0xBF58476D1CE4E5B9)
-_FINAL_2 = np.uint64(0x94D049BB133111EB)
+_SPREAD = np.uint64(0xBF58476D1CE4E5B9)
 
 
 def _multipliers() -> np.ndarray:
@@ -20,8 +19,8 @@ def _multipliers() -> np.ndarray:
     for _ in range(MAX_SEED):
         state = (state + _SPLITMIX_STEP) & (2**64 - 1)
         z = state
-        z = (z ^ z >> 30) * int(_FINAL_1) & (2**64 - 1)
-        z = (z ^ z >> 27) * int(_FINAL_2) & (2**64 - 1)
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & (2**64 - 1)
         values.append((z ^ z >> 31) >> 32 | 1)
     return np.array(values, np.uint32)
 
@@ -32,10 +31,9 @@ MULTIPLIERS.setflags(write=False)
 
 @numba.njit(types.uint64(types.uint64), cache=True, nogil=True, inline="always")
 def mix(h):
-    """SplitMix64's finaliser: every input bit reaches every other, as filter, bucket and fingerprint use different ones."""
-    h = (h ^ (h >> np.uint64(30))) * _FINAL_1
-    h = (h ^ (h >> np.uint64(27))) * _FINAL_2
-    return h ^ (h >> np.uint64(31))
+    """Spread a sum of products: a multiplication carries every bit upwards, a shift brings the high half down again."""
+    h = (h ^ (h >> np.uint64(29))) * _SPREAD
+    return h ^ (h >> np.uint64(32))
 
 
 @numba.njit(inline="always")

@@ -45,6 +45,14 @@ class Index:
     def by_name(self) -> dict[str, Segment]:
         return {segment.benchmark: segment for segment in self.segments}
 
+    @functools.cached_property
+    def common(self) -> dict[str, np.ndarray]:
+        """uint64[c], ascending: the hashes of the windows that are common in any segment, by name of the family."""
+        return {
+            family.name: np.unique(np.concatenate([np.zeros(0, np.uint64), *(s.tables[family.name].common for s in self.segments)]))
+            for family in self.settings.families
+        }
+
     @property
     def fingerprint(self) -> str:
         """Hash of what the segments hold: indexes with the same one give the same matches."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from decontam.extend import count_hangul, rarest_window
+from decontam.extend import count_hangul, window_frequency
 from decontam.hashing import MULTIPLIERS
 from decontam.normalize import Normalized, Workspace, normalize_batch, normalize_buffers, normalize_text
 from decontam.segment import Segment
@@ -37,7 +37,8 @@ MATCH_SCHEMA = pa.schema(_COLUMNS)
 """One match. row: document, counted in the scanned column. entry: which of the benchmark's texts, counted in its segment. start, end: UTF-8
 byte offsets in the document's text; item_start, item_end: in the item's text. length: normalised characters. coverage: share of the item's
 text, or of its question alone if that is more, that the match covers, 0 to 1. item_coverage: the same for all matches of this text in this
-document together. frequency: items of the benchmark that hold the match's rarest window (for a whole short text: items with the same text).
+document together. frequency: items of the benchmark that hold the match's windows, at the quartile of the
+rarest (for a whole short text: items with the same text).
 required: characters that make a match of this script; a shorter match is a whole short text. answered: the item's answer stands in
 the document too, a long one as a match anywhere, a short one between word boundaries within ANSWER_REACH characters of this match and
 outside of it."""
@@ -79,7 +80,7 @@ def describe(segment: Segment, matches: np.ndarray, spans: Spans, first_row: int
     count_hangul(segment.pool, np.ascontiguousarray(at), np.ascontiguousarray(length), hangul)
     required = np.where(2 * hangul >= length, segment.settings.hangul_length, segment.settings.length)
     is_short = length < required
-    frequency = np.where(is_short, segment.frequency[entry], _rarest(segment, at, length))
+    frequency = np.where(is_short, segment.frequency[entry], _frequency(segment, at, length, hangul))
     entries = segment.entries
     names = entries.select(["split", "item", "field"]).take(pa.array(entry))
     begins, ends = _document_spans(spans, document, start, length)
@@ -104,19 +105,22 @@ def describe(segment: Segment, matches: np.ndarray, spans: Spans, first_row: int
     return pa.table([array.cast(field.type) for array, field in zip(arrays, MATCH_SCHEMA, strict=True)], schema=MATCH_SCHEMA)
 
 
-def _rarest(segment: Segment, at: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """int32[m]: items that hold the rarest seed of each stretch of the pool; both kinds of seed are asked."""
-    rarest = np.zeros(len(at), np.int32)
+def _frequency(segment: Segment, at: np.ndarray, length: np.ndarray, hangul: np.ndarray) -> np.ndarray:
+    """int32[m]: in how many items the windows of each stretch of the pool stand; those with Hangul are asked where there are any."""
+    frequency = np.ones(len(at), np.int32)
     for family in segment.settings.families:
-        table = segment.tables[family.name]
-        if not family.whole and len(table.postings):
-            # fmt: off
-            rarest_window(
-                segment.pool, table.shift, table.directory, table.fingerprints, table.postings, family.strides.width, MULTIPLIERS,
-                segment.starts, segment.numbers, np.ascontiguousarray(at), np.ascontiguousarray(length), rarest,
-            )
-            # fmt: on
-    return rarest
+        rows = np.flatnonzero((hangul > 0) == family.hangul)
+        if family.whole or not len(rows):
+            continue
+        table, own = segment.tables[family.name], np.empty(len(rows), np.int32)
+        # fmt: off
+        window_frequency(
+            segment.pool, table.shift, table.directory, table.fingerprints, table.postings, family.strides.width, family.strides.pool,
+            family.hangul, MULTIPLIERS, segment.starts, segment.numbers, at[rows], length[rows], segment.settings.max_seed_items, own,
+        )
+        # fmt: on
+        frequency[rows] = own
+    return frequency
 
 
 def _document_spans(spans: Spans, document: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ class Policy:
     long_factor: float = 4.0
     max_frequency: int = 10
     max_corpus_documents: int | None = None
-    short_texts: ShortTexts = "report"
+    short_texts: ShortTexts = "answered"
     report_fields: tuple[str, ...] = ("passage",)
 
     def __post_init__(self) -> None:

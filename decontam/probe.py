@@ -84,3 +84,34 @@ def probe_windows(codes, offsets, blocks, words, stride, width, reach, hangul, m
                 count += found[index] & bits == bits
             first += _BATCH * stride
     return count
+
+
+@numba.njit(
+    types.int64(
+        read_only(types.uint32), read_only(types.int64), read_only(types.int64), read_only(types.int64), read_only(types.uint64),
+        types.int64, types.int64, read_only(types.uint32), writable(types.int64), writable(types.uint64),
+    ),
+    cache=True, nogil=True,
+)  # fmt: skip
+def probe_around(codes, offsets, documents, places, words, width, reach, multipliers, positions, hashes):
+    """List the windows within `reach` characters of each place (ascending, of a window in that document) that pass the filter.
+
+    Returns the number of windows, which may exceed the room for them: the caller then calls again with more.
+    """
+    size = np.uint64(len(words))
+    capacity = len(positions)
+    count = 0
+    done = np.int64(0)
+    for row in range(len(places)):
+        first = max(offsets[documents[row]], places[row] - reach, done)
+        last = min(offsets[documents[row] + 1] - width, places[row] + reach)
+        for position in range(first, last + 1):
+            h = window_hash(codes, position, width, multipliers)
+            bits = filter_bits(h)
+            if words[filter_word(h, size)] & bits == bits:
+                if count < capacity:
+                    positions[count] = position
+                    hashes[count] = h
+                count += 1
+        done = max(done, last + 1)
+    return count

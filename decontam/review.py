@@ -128,18 +128,18 @@ def review_folder(path: Path) -> Path:
 
 
 def index_folder(folder: Path, given: Path | None = None) -> Path:
-    """The index to take item texts from: `given`, else `index` in the scan's manifest.json, else where the pipeline builds its own.
+    """The index to take item texts from: `given`, else `index` in the scan's report.json, else where the pipeline builds its own.
 
-    Raises DecontamError when there is none, and for a manifest that is no JSON object.
+    Raises DecontamError when there is none, and for a report.json that cannot be read.
     """
     if given is not None:
         return given
-    path = folder / "manifest.json"
+    path = folder / "report.json"
     try:
-        manifest = json.loads(path.read_bytes()) if path.is_file() else {}
+        report = json.loads(path.read_bytes()) if path.is_file() else {}
     except (OSError, ValueError, RecursionError) as error:
         raise DecontamError(f"{path} cannot be read ({error}); give the index with --index.") from error
-    recorded = manifest.get("index") if isinstance(manifest, dict) else None
+    recorded = report.get("index") if isinstance(report, dict) else None
     found = folder / recorded if isinstance(recorded, str) else folder / "steps" / "index" / "index"
     if not found.is_dir():
         raise DecontamError(f"the scan's index {found} is not there; give the folder of the index with --index.")

@@ -23,12 +23,12 @@ from decontam.hashing import MULTIPLIERS
 from decontam.index import Index
 from decontam.matches import MATCH_SCHEMA, Spans, describe
 from decontam.normalize import Normalized, Workspace, normalize_buffers
-from decontam.probe import HANGUL_BLOCK, mark_hangul, probe_windows
+from decontam.probe import HANGUL_BLOCK, mark_hangul, probe_around, probe_windows
 from decontam.seeds import SeedTable
 from decontam.segment import Segment
 from decontam.settings import Family
 
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 2 << 20
 """Text that is normalised and probed at a time. Each segment is asked once per batch and family, which takes some microseconds."""
 
 Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -86,8 +86,28 @@ class Scanner:
             MULTIPLIERS, positions, hashes,
         )
         # fmt: on
-        positions = positions[:count].copy()
-        return np.searchsorted(normalized.offsets, positions, side="right") - 1, positions, hashes[:count].copy()
+        positions, hashes = positions[:count].copy(), hashes[:count].copy()
+        common = _is_in(hashes, self.index.common[family.name])
+        if common.any():
+            around, around_hashes = self._probe_around(normalized, positions[common], family)
+            positions, rows = np.unique(np.concatenate([positions, around]), return_index=True)
+            hashes = np.concatenate([hashes, around_hashes])[rows]
+        return _owners(normalized, positions), positions, hashes
+
+    def _probe_around(self, normalized: Normalized, places: np.ndarray, family: Family) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and hashes of the windows that a match may have besides the common one at each of these places."""
+        capacity = 1024
+        while True:
+            positions, hashes = np.empty(capacity, np.int64), np.empty(capacity, np.uint64)
+            # fmt: off
+            count = probe_around(
+                normalized.codepoints, normalized.offsets, _owners(normalized, places), places, self.index.filters[family.name],
+                family.strides.width, family.reach, MULTIPLIERS, positions, hashes,
+            )
+            # fmt: on
+            if count <= capacity:
+                return positions[:count], hashes[:count]
+            capacity = count
 
     def _find(self, segment: Segment, normalized: Normalized, candidates: dict[str, Candidates], spans: Spans) -> np.ndarray:
         """int64[m, 4] of (document, start, pool position, length), unordered, possibly with repetitions."""
@@ -108,6 +128,18 @@ class Scanner:
                 lengths = (family.strides.width, self.settings.length, self.settings.hangul_length)
                 parts.append(_grow(partial(find_substrings, *pairs, segment.pool, *lengths)))
         return np.concatenate(parts)
+
+
+def _owners(normalized: Normalized, positions: np.ndarray) -> np.ndarray:
+    """int64[n]: the document of each position."""
+    return np.searchsorted(normalized.offsets, positions, side="right") - 1
+
+
+def _is_in(hashes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """bool[n]: which hashes are among `known` (ascending)."""
+    if not len(known):
+        return np.zeros(len(hashes), np.bool_)
+    return known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)] == hashes
 
 
 def text_of(documents: pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray, text_column: str) -> pa.Array | pa.ChunkedArray:

@@ -3,9 +3,10 @@
 A table lists the pool positions of its windows in the order of their hashes, with one byte of each hash beside them and a directory from
 the hash's leading bits to the place in the list. In front of all tables of a family stands one Bloom filter (`fill_filter`), since nearly
 every window of nearly every document is in no benchmark. A window that more than `max_seed_items` items of the benchmark share, or that
-occurs more than `PLACES_PER_ITEM` times that often in all, is left out: a template or a one-letter run would cost a comparison per place;
-a match all of whose windows are left out is not found. Hashes only choose what is compared: every match is verified against the pool
-text, so a collision costs time, never a wrong result.
+occurs more than `PLACES_PER_ITEM` times that often in all, has no places in the table, since a template or a one-letter run would cost a
+comparison per place. It is listed as common, and where a document has it every window around is probed: so a match is found if any of its
+windows is not common. Hashes only choose what is compared: every match is verified against the pool text, so a collision costs time,
+never a wrong result.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ SEPARATOR = 0xFFFF
 """Stands before, between and after pool entries. It is no character, so normalised text never holds it and a comparison stops there."""
 
 PLACES_PER_ITEM = 8
-FILTER_BITS_PER_SEED = 16
-"""Of the windows that are in no benchmark about one in two hundred then passes, whatever the number of seeds."""
+FILTER_BITS_PER_SEED = 14
+"""Of the windows that are in no benchmark about one in 140 then passes, whatever the number of seeds."""
 
 _SEEDS_PER_BUCKET = 8
 
@@ -35,12 +36,14 @@ class SeedTable:
     """The seeds of one family in one segment, all arrays flat so that they can be memory-mapped.
 
     directory: uint32[2^b + 1], where the seeds begin whose hash has these b leading bits. fingerprints: uint8[s], eight more bits of each
-    hash. postings: uint32[s], pool positions; those of one bucket are in the order of their hashes, then ascending.
+    hash. postings: uint32[s], pool positions; those of one bucket are in the order of their hashes, then ascending. common: uint64[c], the
+    hashes of the windows that have too many places, ascending.
     """
 
     directory: np.ndarray
     fingerprints: np.ndarray
     postings: np.ndarray
+    common: np.ndarray
 
     @property
     def shift(self) -> int:
@@ -90,6 +93,7 @@ def new_filter(seeds: int) -> np.ndarray:
 
 def fill_filter(words: np.ndarray, pool: np.ndarray, table: SeedTable, width: int) -> None:
     """Enter a table's seeds into a filter. Their hashes are computed again from the pool, which is quicker than to store them."""
+    _enter(table.common, words)
     step = 1 << 20
     for first in range(0, len(table.postings), step):
         _enter(hash_windows(pool, table.postings[first : first + step], width), words)
@@ -144,6 +148,7 @@ def build_seed_table(pool: np.ndarray, positions: np.ndarray, items: np.ndarray,
     rare = np.bincount(group[new_item], minlength=groups) <= max_items
     rare &= np.bincount(group, minlength=groups) <= PLACES_PER_ITEM * max_items
     kept = rare[group] if groups else np.zeros(0, np.bool_)
+    common = hashes[first & ~kept]
     hashes = hashes[kept]
     bits = max(0, len(hashes) // _SEEDS_PER_BUCKET).bit_length()
     buckets = (hashes >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(hashes), np.int64)
@@ -151,4 +156,4 @@ def build_seed_table(pool: np.ndarray, positions: np.ndarray, items: np.ndarray,
     np.cumsum(np.bincount(buckets, minlength=1 << bits), out=directory[1:])
     marks = np.empty(len(hashes), np.uint8)
     _fingerprints(hashes, marks)
-    return SeedTable(directory, marks, positions[kept])
+    return SeedTable(directory, marks, positions[kept], common)

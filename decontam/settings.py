@@ -13,9 +13,9 @@ MAX_SEED = 64
 """Widest seed. Longer matches take wider strides instead."""
 
 SMALLEST_SEED = 8
-SMALLEST_WHOLE_SEED = 12
-SMALLEST_HANGUL_WHOLE_SEED = 5
-"""Seeds of whole short texts: 8 Latin letters stand in one of a hundred places of any page, 12 in one of a thousand."""
+SMALLEST_WHOLE_SEED = 14
+SMALLEST_HANGUL_WHOLE_SEED = 6
+"""Seeds of whole short texts. Of the places that are probed in English pages 8 letters stand in a short text in one of 26, 12 in one of 300."""
 
 SEED_SHARE = 0.4
 """A seed spans at least this share of the match length. Shorter seeds allow wider strides, but stand in everyday phrases, each of which
@@ -67,9 +67,9 @@ class MatchSettings:
 
     length: int = 50
     hangul_length: int = 24
-    short_length: int = 20
-    hangul_short_length: int = 8
-    max_seed_items: int = 200
+    short_length: int = 24
+    hangul_short_length: int = 12
+    max_seed_items: int = 1000
     pool_stride: int = 1
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from decontam.segment import Segment, folder_name
 TEXTS = [
     "Which of the following statements about photosynthesis in green plants is not correct?",
     "임종석이 여의도 농민 폭력 시위를 주도한 혐의로 지명수배 된 날은?",
-    "만족입니다 정말로요",
+    "만족입니다 정말로요 추천합니다",
     "x",
 ]
 
@@ -173,10 +173,10 @@ def test_items_that_cannot_be_indexed() -> None:
 
 
 def test_facts_of_entries() -> None:
-    segment = only(build_index(items(["가" * 30 + "!", "a b" * 10, "A-B" * 10, "나" * 9, ""])))
-    assert segment.lengths.tolist() == [30, 20, 20, 9, 0]
+    segment = only(build_index(items(["가" * 30 + "!", "a b" * 12, "A-B" * 12, "나" * 12, ""])))
+    assert segment.lengths.tolist() == [30, 24, 24, 12, 0]
     assert segment.required.tolist() == [24, 50, 50, 24, 50]
-    assert segment.whole.tolist() == [0, 20, 20, 9, 0]
+    assert segment.whole.tolist() == [0, 24, 24, 12, 0]
     assert segment.frequency.tolist() == [0, 2, 2, 1, 0]
     assert segment.windows == 30 - 24 + 1
 

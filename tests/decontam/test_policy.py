@@ -59,8 +59,8 @@ def test_rows_are_ascending_and_unique() -> None:
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (Policy(), [False, False]),
-        (Policy(short_texts="answered"), [False, True]),
+        (Policy(), [False, True]),
+        (Policy(short_texts="report"), [False, False]),
         (Policy(short_texts="always"), [True, True]),
     ],
 )

@@ -325,13 +325,13 @@ def test_run_directories_and_recorded_indexes(tmp_path):
     assert index_folder(folder, tmp_path) == tmp_path
     (tmp_path / "my.index").mkdir()
     for recorded in (str(tmp_path / "my.index"), "../../my.index"):
-        (folder / "manifest.json").write_text(json.dumps({"index": recorded}))
+        (folder / "report.json").write_text(json.dumps({"index": recorded}))
         assert index_folder(folder).resolve() == tmp_path / "my.index"
-    (folder / "manifest.json").write_text(json.dumps({"index": "elsewhere"}))
+    (folder / "report.json").write_text(json.dumps({"index": "elsewhere"}))
     with pytest.raises(DecontamError, match="--index"):
         index_folder(folder)
-    (folder / "manifest.json").write_text("[" * 100_000)
-    with pytest.raises(DecontamError, match=r"manifest\.json cannot be read"):
+    (folder / "report.json").write_text("[" * 100_000)
+    with pytest.raises(DecontamError, match=r"report\.json cannot be read"):
         index_folder(folder)
 
 
