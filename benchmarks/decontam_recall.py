@@ -129,9 +129,13 @@ def report_sampled(index: Index, planted: list[tuple[str, int, str, int]], pages
         rows = (sizes >= low) & (sizes < high)
         if rows.any():
             name = f"{low:,} to {high:,}" if high < 10**9 else f"{low:,} and more"
-            print(f"{name:>18} {rows.sum():>7,} {exhaustive[rows].mean():>11.3f} {sampled[rows].mean():>11.3f} {expected[rows].mean():>8.3f}")
+            line(name, *(values[rows] for values in (exhaustive, sampled, expected)))
         low = high
-    print(f"{'all':>18} {len(sizes):>7,} {exhaustive.mean():>11.3f} {sampled.mean():>11.3f} {expected.mean():>8.3f}")
+    line("all", exhaustive, sampled, expected)
+
+
+def line(name: str, exhaustive: np.ndarray, sampled: np.ndarray, expected: np.ndarray) -> None:
+    print(f"{name:>18} {len(expected):>7,} {exhaustive.mean():>11.3f} {sampled.mean():>11.3f} {expected.mean():>8.3f}")
 
 
 def hits(matches: pa.Table, planted: list[tuple[str, int, str, int]]) -> np.ndarray:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from decontam.extend import count_hangul, window_frequency
 from decontam.hashing import MULTIPLIERS
-from decontam.normalize import Normalized, Workspace, normalize_batch, normalize_buffers, normalize_text
+from decontam.normalize import Normalized, normalize_batch, normalize_buffers, normalize_text
 from decontam.segment import Segment
 
 ANSWER_REACH = 200
@@ -49,14 +49,12 @@ class Spans:
 
     def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
         self._data, self._offsets = data, offsets
-        self._workspace = Workspace()
         self._known: dict[int, Normalized] = {}
 
     def of(self, document: int) -> Normalized:
-        """A document's characters with starts, ends and breaks. The last one asked for is kept."""
+        """A document's characters with starts, ends and breaks; kept, as every segment may ask for it."""
         if document not in self._known:
-            offsets = self._offsets[document : document + 2]
-            self._known = {document: normalize_buffers(self._data, offsets, True, True, self._workspace)}
+            self._known[document] = normalize_buffers(self._data, self._offsets[document : document + 2], with_spans=True, with_breaks=True)
         return self._known[document]
 
     def bounded(self, documents: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

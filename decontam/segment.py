@@ -142,7 +142,7 @@ def build_segment(items: pa.Table, settings: MatchSettings) -> Segment:
         needed = _required(hangul_before, starts, part, settings.length, settings.hangul_length)
         least = _required(hangul_before, starts, part, settings.short_length, settings.hangul_short_length)
         whole = np.where((part < needed) & (part >= least), part, whole)
-    frequency = _text_frequency(pool, starts, whole, numbers)
+    whole, frequency = _whole_texts(pool, starts, whole, numbers)
     entries = items.select(["split", "item", "field", "text"])
     answers = items["answer"] if "answer" in items.column_names else pa.nulls(len(items), pa.large_string())
     entries = entries.append_column("answer", answers.cast(pa.large_string()))
@@ -191,17 +191,22 @@ def _core_lengths(items: pa.Table, lengths: np.ndarray) -> np.ndarray:
     return np.where(marked, np.minimum(core, lengths), lengths)
 
 
-def _text_frequency(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """For every entry, the number of items that have an entry with the same leading `lengths[i]` characters; 0 where that is 0."""
+def _whole_texts(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`lengths` of the leading parts that are looked for whole, once where an item has the same one in several entries (a question with
+    its choices written in several ways), and of each the number of items that have it."""
     holders: dict[bytes, set[int]] = {}
     rows = np.flatnonzero(lengths)
     spans = zip(starts[rows].tolist(), lengths[rows].tolist(), strict=True)
     digests = [xxhash.xxh3_128_digest(pool[start : start + length].data) for start, length in spans]
-    for digest, number in zip(digests, numbers[rows].tolist(), strict=True):
-        holders.setdefault(digest, set()).add(number)
-    frequency = np.zeros(len(lengths), np.int64)
+    first = np.zeros(len(rows), np.bool_)
+    for row, (digest, number) in enumerate(zip(digests, numbers[rows].tolist(), strict=True)):
+        known = holders.setdefault(digest, set())
+        first[row] = number not in known
+        known.add(number)
+    frequency, whole = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64)
     frequency[rows] = [len(holders[digest]) for digest in digests]
-    return frequency
+    whole[rows] = np.where(first, lengths[rows], 0)
+    return whole, frequency
 
 
 def identity() -> dict[str, Any]:

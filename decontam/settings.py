@@ -15,7 +15,7 @@ MAX_SEED = 64
 SMALLEST_SEED = 8
 SMALLEST_WHOLE_SEED = 14
 SMALLEST_HANGUL_WHOLE_SEED = 6
-"""Seeds of whole short texts. Of the places that are probed in English pages 8 letters stand in a short text in one of 26, 12 in one of 300."""
+"""Seeds of whole short texts: in English pages 8 letters are hit at one place of 26, 12 at one of 300."""
 
 SEED_SHARE = 0.4
 """A seed spans at least this share of the match length. Shorter seeds allow wider strides, but stand in everyday phrases, each of which

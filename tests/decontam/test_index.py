@@ -181,6 +181,23 @@ def test_facts_of_entries() -> None:
     assert segment.windows == 30 - 24 + 1
 
 
+def test_a_short_question_is_looked_for_once_per_item() -> None:
+    """The reader gives a question with its choices written in several ways; each begins with the same question."""
+    question = "What is the capital of Mongolia?"
+    texts = [
+        f"{question}\nUlaanbaatar on the Tuul\nDarkhan in the north",
+        f"{question}\nA. Ulaanbaatar on the Tuul\nB. Darkhan in the north",
+        question,
+    ]
+    table = items([*texts, question])
+    table = table.set_column(2, "item", pa.array(["i", "i", "i", "j"])).append_column(
+        "question_chars", pa.array([len(question)] * 2 + [None] * 2, pa.int32())
+    )
+    segment = only(build_index(table))
+    assert segment.whole.tolist() == [26, 0, 0, 26] and segment.frequency.tolist() == [2, 2, 2, 2]
+    assert Scanner(build_index(table)).scan(pa.array([question]))["item"].to_pylist() == ["i", "j"]
+
+
 def test_memory_stays_near_eight_bytes_per_seed_and_two_per_character() -> None:
     rng = np.random.default_rng(0)
     texts = ["".join(map(chr, rng.integers(97, 123, 1000))) for _ in range(400)]
