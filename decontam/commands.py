@@ -315,7 +315,7 @@ def _show(index: Index, as_json: bool) -> None:
     typer.echo(", ".join(f"{name} {value}" for name, value in settings.items()))
     counts = ("items", "texts", "characters", "too_short", "windows")
     total = {name: sum(row[name] for row in rows) for name in counts}
-    rows.append({"benchmark": "all, with filters", "fingerprint": index.fingerprint, **total, "bytes": index.memory})
+    rows.append({"benchmark": "all, as scanned", "fingerprint": index.fingerprint, **total, "bytes": index.memory})
     cells = [
         [visible(row["benchmark"], 60), row["fingerprint"][:12], *(f"{row[name]:,}" for name in counts), f"{row['bytes'] / 1e6:,.2f}"]
         for row in rows
@@ -325,7 +325,7 @@ def _show(index: Index, as_json: bool) -> None:
 
 def _described(segment: Segment) -> dict[str, Any]:
     """What a segment holds. characters: normalised. too_short: texts in which nothing can be found. windows: places where a match of the
-    required length may begin. bytes: of what is mapped, without the filters that all segments share."""
+    required length may begin. bytes: of its text and seeds."""
     return {
         "benchmark": segment.benchmark,
         "fingerprint": segment.fingerprint,
@@ -334,7 +334,7 @@ def _described(segment: Segment) -> dict[str, Any]:
         "characters": int(segment.lengths.sum()),
         "too_short": int(((segment.lengths < segment.required) & (segment.whole == 0)).sum()),
         "windows": segment.windows,
-        "bytes": segment.memory,
+        "bytes": segment.bytes,
     }
 
 

@@ -178,18 +178,19 @@ def choose_disjoint(groups, starts, lengths, taken, chosen):
     [
         types.void(
             pool, *_TABLE, types.int64, types.int64, types.boolean, read_only(types.uint32), read_only(types.int64),
-            read_only(types.int64), read_only(types.int64), read_only(types.int64), types.int32, writable(types.int32),
+            read_only(types.int64), read_only(types.int64), read_only(types.int64), types.int64, types.int64, types.int32,
+            writable(types.int32),
         )
         for pool in POOL_TYPES
     ],
     cache=True, nogil=True,
 )  # fmt: skip
 def window_frequency(
-    pool, shift, directory, fingerprints, postings, width, stride, hangul, multipliers, entry_starts, entry_items, starts, lengths, most,
-    frequency,
+    pool, shift, directory, fingerprints, postings, width, stride, hangul, multipliers, entry_starts, entry_items, starts, lengths,
+    low, high, most, frequency,
 ):  # fmt: skip
     """For each stretch of the pool, the number of items that a quarter of its windows do not exceed: one more than `most` where these
-    are common.
+    are common. Counted are items between the pool positions `low` and `high`: those of the stretch's own benchmark.
 
     Looked at are the windows that the table has in any case: at multiples of `stride` in their entry, and with or without Hangul. Where
     there is none `frequency` stays what it is. A quarter, and not the rarest: a template that runs three letters into what follows it
@@ -217,6 +218,8 @@ def window_frequency(
                 if fingerprints[posting] != mark:
                     continue
                 at = np.int64(postings[posting])
+                if at < low or at >= high:
+                    continue
                 same = 0
                 while same < width and pool[at + same] == pool[window + same]:
                     same += 1

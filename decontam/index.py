@@ -1,11 +1,11 @@
-"""All benchmarks that are looked for: a set of segments, one per benchmark, and the filters that stand in front of them.
+"""All benchmarks that are looked for: a set of segments, one per benchmark, and the tables in which they are looked up together.
 
     INDEX/index.json                             which segments belong to it
     INDEX/segments/<benchmark>-<fingerprint>/    one immutable version of one benchmark (`decontam.segment`)
-    INDEX/filters/<fingerprint>/                 Bloom filters over the seeds of all segments, by family of matches
+    INDEX/merged/<fingerprint>/                  the segments' text and seeds put together, memory-mapped by the scan
 
-Segments are never changed: adding or removing a benchmark writes a new list and new filters, which takes a fraction of a second. An index
-may be opened for some of its benchmarks only, so that what was scanned before is scanned again with a new benchmark alone.
+Segments are never changed: adding or removing a benchmark writes a new list and merges the sorted seeds again, a second for ten million.
+An index may be opened for some of its benchmarks only, so that what was scanned before is scanned again with a new benchmark alone.
 """
 
 from __future__ import annotations
@@ -25,33 +25,65 @@ import pyarrow.compute as pc
 import xxhash
 
 from decontam.errors import DecontamError
-from decontam.seeds import fill_filter, new_filter
+from decontam.seeds import SeedTable, merge_seeds
 from decontam.segment import FORMAT_VERSION, Segment, build_segment, folder_name, load_segment, save_segment
 from decontam.settings import MatchSettings
 from decontam.storage import map_array, read_manifest, save_array, verify_file, write_file
 
 MANIFEST = "index.json"
+MERGED = "merged.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """Segments in the order of their benchmarks' names, all of the same settings, and their common filters, by name of the family."""
+    """Segments in the order of their benchmarks' names, all of the same settings, and what a scan looks up.
+
+    pool: the pools of all segments, one after the other. tables: the seeds in it, by name of the family. Entries are numbered through all
+    segments here: `entry_bases[i]` is the first one of segment i.
+    """
 
     settings: MatchSettings
     segments: tuple[Segment, ...]
-    filters: dict[str, np.ndarray]
+    pool: np.ndarray
+    tables: dict[str, SeedTable]
 
     @functools.cached_property
     def by_name(self) -> dict[str, Segment]:
         return {segment.benchmark: segment for segment in self.segments}
 
     @functools.cached_property
-    def common(self) -> dict[str, np.ndarray]:
-        """uint64[c], ascending: the hashes of the windows that are common in any segment, by name of the family."""
-        return {
-            family.name: np.unique(np.concatenate([np.zeros(0, np.uint64), *(s.tables[family.name].common for s in self.segments)]))
-            for family in self.settings.families
-        }
+    def bases(self) -> np.ndarray:
+        """int64[k + 1]: where the pool of each segment begins."""
+        return np.cumsum([0, *(len(segment.pool) for segment in self.segments)])
+
+    @functools.cached_property
+    def entry_bases(self) -> np.ndarray:
+        """int64[k + 1]: the first entry of each segment."""
+        return np.cumsum([0, *(len(segment.lengths) for segment in self.segments)])
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """int64[n]: where each entry begins in the pool."""
+        return _joined([segment.starts + base for segment, base in zip(self.segments, self.bases, strict=False)])
+
+    @functools.cached_property
+    def whole(self) -> np.ndarray:
+        """int64[n]: length of the part of each entry that is looked for whole."""
+        return _joined([segment.whole for segment in self.segments])
+
+    @functools.cached_property
+    def numbers(self) -> np.ndarray:
+        """int64[n]: the item of each entry, counted in its segment."""
+        return _joined([segment.numbers for segment in self.segments])
+
+    @functools.cached_property
+    def owners(self) -> dict[str, np.ndarray]:
+        """The entry of each seed, int64[s], of the families of whole texts."""
+        return {family.name: self.entry_of(self.tables[family.name].postings) for family in self.settings.families if family.whole}
+
+    def entry_of(self, positions: np.ndarray) -> np.ndarray:
+        """The entry of each pool position, int64[n]."""
+        return np.searchsorted(self.starts, positions, side="right") - 1
 
     @property
     def fingerprint(self) -> str:
@@ -60,8 +92,13 @@ class Index:
 
     @property
     def memory(self) -> int:
-        """Bytes of all that is mapped."""
-        return sum(segment.memory for segment in self.segments) + sum(words.nbytes for words in self.filters.values())
+        """Bytes of all that a scan maps. The texts as they were given are not among it: they are read when something is found."""
+        arrays = [self.pool, *(array for table in self.tables.values() for array in table.arrays().values())]
+        return sum(array.nbytes for array in arrays) + sum(segment.facts.nbytes for segment in self.segments)
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def build_index(items: pa.Table, settings: MatchSettings | None = None) -> Index:
@@ -84,15 +121,20 @@ def build_segments(items: pa.Table, settings: MatchSettings) -> list[Segment]:
 
 
 def make_index(settings: MatchSettings, segments: Iterable[Segment]) -> Index:
-    """An index over these segments with filters of its own, built in memory."""
+    """An index over these segments, with tables of its own in memory.
+
+    Raises DecontamError where they hold 2^32 characters or more.
+    """
     ordered = tuple(sorted(segments, key=lambda segment: segment.benchmark))
-    filters = {}
-    for family in settings.families:
-        words = new_filter(sum(len(segment.tables[family.name].postings) for segment in ordered))
-        for segment in ordered:
-            fill_filter(words, segment.pool, segment.tables[family.name], family.strides.width)
-        filters[family.name] = words
-    return Index(settings, ordered, filters)
+    bases = np.cumsum([0, *(len(segment.pool) for segment in ordered)]).tolist()
+    if bases[-1] >= 1 << 32:
+        raise DecontamError("the benchmarks hold 2^32 characters or more; build several indexes and scan with each.")
+    pool = np.concatenate([np.zeros(0, np.uint16), *(segment.pool for segment in ordered)])
+    tables = {
+        family.name: merge_seeds(pool, bases[:-1], [segment.seeds[family.name] for segment in ordered], family)
+        for family in settings.families
+    }
+    return Index(settings, ordered, pool, tables)
 
 
 def save_index(index: Index, folder: str | os.PathLike[str]) -> None:
@@ -106,12 +148,12 @@ def save_index(index: Index, folder: str | os.PathLike[str]) -> None:
     (path / "segments").mkdir(parents=True, exist_ok=True)
     for segment in index.segments:
         save_segment(segment, path / "segments" / folder_name(segment.benchmark, segment.fingerprint))
-    _save_filters(index, path)
+    _save_merged(index, path)
     listed = [{"benchmark": segment.benchmark, "fingerprint": segment.fingerprint} for segment in index.segments]
     manifest = {"format": FORMAT_VERSION, "settings": dataclasses.asdict(index.settings), "segments": listed}
     write_file(path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
     keep = {folder_name(segment.benchmark, segment.fingerprint) for segment in index.segments}
-    for kind, wanted in (("segments", keep), ("filters", {index.fingerprint})):
+    for kind, wanted in (("segments", keep), ("merged", {index.fingerprint})):
         for entry in (path / kind).iterdir():
             if entry.name not in wanted:
                 shutil.rmtree(entry)
@@ -135,8 +177,8 @@ def load_index(folder: str | os.PathLike[str], benchmarks: Sequence[str] | None 
         if (segment.benchmark, segment.fingerprint, segment.settings) != (name, fingerprint, settings):
             raise DecontamError(f"the segment of '{name}' in {path} is not the one that {MANIFEST} lists; build the index again.")
         segments.append(segment)
-    filters = _load_filters(path / "filters" / _set_fingerprint(segment.fingerprint for segment in segments), settings)
-    return make_index(settings, segments) if filters is None else Index(settings, tuple(segments), filters)
+    merged = path / "merged" / _set_fingerprint(segment.fingerprint for segment in segments)
+    return _load_merged(merged, settings, segments) if merged.is_dir() else make_index(settings, segments)
 
 
 def add_benchmarks(folder: str | os.PathLike[str], items: pa.Table) -> Index:
@@ -182,29 +224,31 @@ def _set_fingerprint(fingerprints: Iterable[str]) -> str:
     return xxhash.xxh3_128_hexdigest("\n".join(sorted(fingerprints)).encode())
 
 
-def _save_filters(index: Index, path: Path) -> None:
-    folder = path / "filters" / index.fingerprint
+def _save_merged(index: Index, path: Path) -> None:
+    folder = path / "merged" / index.fingerprint
     if folder.exists():
         return
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    files: dict[str, Any] = {name: save_array(temporary / f"{name}.npy", words) for name, words in index.filters.items()}
-    write_file(temporary / "filters.json", json.dumps(files, indent=1).encode())
+    files: dict[str, Any] = {"pool.npy": save_array(temporary / "pool.npy", index.pool)}
+    for family, table in index.tables.items():
+        for name, array in table.arrays().items():
+            files[f"{family}.{name}.npy"] = save_array(temporary / f"{family}.{name}.npy", array)
+    write_file(temporary / MERGED, json.dumps(files, indent=1).encode())
     temporary.rename(folder)
 
 
-def _load_filters(folder: Path, settings: MatchSettings) -> dict[str, np.ndarray] | None:
-    """The saved filters of a set of segments; None where none were saved for it."""
-    if not folder.is_dir():
-        return None
-    facts = read_manifest(folder / "filters.json", "the filter folder")
-    filters = {}
-    for family in settings.families:
-        path = folder / f"{family.name}.npy"
-        try:
-            verify_file(path, facts[family.name])
-            filters[family.name] = map_array(path)
-        except (KeyError, TypeError, OSError) as error:
-            raise DecontamError(f"{folder} can't be read ({error!r}); build the index again.") from error
-    return filters
+def _load_merged(folder: Path, settings: MatchSettings, segments: Sequence[Segment]) -> Index:
+    """An index whose pool and tables were saved. Raises DecontamError when they are incomplete or damaged."""
+    facts = read_manifest(folder / MERGED, "the folder")
+    names = [field.name for field in dataclasses.fields(SeedTable)]
+    try:
+        for name in ("pool.npy", *(f"{family.name}.{name}.npy" for family in settings.families for name in names)):
+            verify_file(folder / name, facts[name])
+        tables = {
+            family.name: SeedTable(*(map_array(folder / f"{family.name}.{name}.npy") for name in names)) for family in settings.families
+        }
+        return Index(settings, tuple(segments), map_array(folder / "pool.npy"), tables)
+    except (KeyError, TypeError, OSError) as error:
+        raise DecontamError(f"{folder} can't be read ({error!r}); build the index again.") from error

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from decontam.extend import count_hangul, window_frequency
 from decontam.hashing import MULTIPLIERS
+from decontam.index import Index
 from decontam.normalize import Normalized, normalize_batch, normalize_buffers, normalize_text
 from decontam.segment import Segment
 
@@ -68,23 +69,36 @@ class Spans:
         return inside
 
 
-def describe(segment: Segment, matches: np.ndarray, spans: Spans, first_row: int) -> pa.Table:
-    """MATCH_SCHEMA rows of one segment's matches, int64[m, 5] of (document, start, pool position, length, entry), by document."""
-    document, start, at, length, entry = matches.T
-    inside = at - segment.starts[entry]
+def describe(index: Index, matches: np.ndarray, spans: Spans) -> pa.Table:
+    """MATCH_SCHEMA rows of matches, int64[m, 5] of (document, start, pool position, length, entry), in the same order."""
+    document, start, at, length, entry = (np.ascontiguousarray(column) for column in matches.T)
+    owner = np.searchsorted(index.entry_bases, entry, side="right") - 1
+    parts, order = [MATCH_SCHEMA.empty_table()], [np.zeros(0, np.int64)]
+    for number in np.unique(owner).tolist():
+        rows = np.flatnonzero(owner == number)
+        own = (document[rows], start[rows], at[rows], length[rows], entry[rows])
+        parts.append(_describe_segment(index, number, spans, *own))
+        order.append(rows)
+    return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
+
+
+def _describe_segment(
+    index: Index, number: int, spans: Spans, document: np.ndarray, start: np.ndarray, at: np.ndarray, length: np.ndarray, entry: np.ndarray
+) -> pa.Table:
+    """The rows of one segment's matches."""
+    segment = index.segments[number]
+    inside = at - index.starts[entry]
+    entry = entry - index.entry_bases[number]
     core, whole = segment.core[entry], segment.lengths[entry]
     in_core = np.clip(np.minimum(inside + length, core) - inside, 0, None)
     hangul = np.empty(len(at), np.int64)
-    count_hangul(segment.pool, np.ascontiguousarray(at), np.ascontiguousarray(length), hangul)
+    count_hangul(index.pool, at, length, hangul)
     required = np.where(2 * hangul >= length, segment.settings.hangul_length, segment.settings.length)
-    is_short = length < required
-    frequency = np.where(is_short, segment.frequency[entry], _frequency(segment, at, length, hangul))
-    entries = segment.entries
-    names = entries.select(["split", "item", "field"]).take(pa.array(entry))
+    names = segment.entries.select(["split", "item", "field"]).take(pa.array(entry))
     begins, ends = _document_spans(spans, document, start, length)
     item_begins, item_ends = _item_spans(segment, entry, inside, length)
     columns = {
-        "row": document + first_row,
+        "row": document,
         "benchmark": pa.array([segment.benchmark] * len(entry), pa.string()),
         **{name: names[name] for name in names.column_names},
         "entry": entry,
@@ -95,7 +109,7 @@ def describe(segment: Segment, matches: np.ndarray, spans: Spans, first_row: int
         "length": length,
         "coverage": np.maximum(length / whole, in_core / core),
         "item_coverage": _together(document, entry, inside, length, whole, core),
-        "frequency": frequency,
+        "frequency": np.where(length < required, segment.frequency[entry], _frequency(index, number, at, length, hangul)),
         "required": required,
         "answered": _answered(segment, spans, document, start, length, entry),
     }
@@ -103,18 +117,19 @@ def describe(segment: Segment, matches: np.ndarray, spans: Spans, first_row: int
     return pa.table([array.cast(field.type) for array, field in zip(arrays, MATCH_SCHEMA, strict=True)], schema=MATCH_SCHEMA)
 
 
-def _frequency(segment: Segment, at: np.ndarray, length: np.ndarray, hangul: np.ndarray) -> np.ndarray:
-    """int32[m]: in how many items the windows of each stretch of the pool stand; those with Hangul are asked where there are any."""
+def _frequency(index: Index, number: int, at: np.ndarray, length: np.ndarray, hangul: np.ndarray) -> np.ndarray:
+    """int32[m]: in how many items of the segment the windows of each stretch stand; those with Hangul are asked where there are any."""
     frequency = np.ones(len(at), np.int32)
-    for family in segment.settings.families:
+    for family in index.settings.families:
         rows = np.flatnonzero((hangul > 0) == family.hangul)
         if family.whole or not len(rows):
             continue
-        table, own = segment.tables[family.name], np.empty(len(rows), np.int32)
+        table, own = index.tables[family.name], np.ones(len(rows), np.int32)
         # fmt: off
         window_frequency(
-            segment.pool, table.shift, table.directory, table.fingerprints, table.postings, family.strides.width, family.strides.pool,
-            family.hangul, MULTIPLIERS, segment.starts, segment.numbers, at[rows], length[rows], segment.settings.max_seed_items, own,
+            index.pool, table.shift, table.directory, table.fingerprints, table.postings, family.strides.width, family.strides.pool,
+            family.hangul, MULTIPLIERS, index.starts, index.numbers, at[rows], length[rows], index.bases[number], index.bases[number + 1],
+            index.settings.max_seed_items, own,
         )
         # fmt: on
         frequency[rows] = own

@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from decontam.arrow import text_buffers
 from decontam.errors import DecontamError
@@ -25,7 +26,6 @@ from decontam.matches import MATCH_SCHEMA, Spans, describe
 from decontam.normalize import Normalized, Workspace, normalize_buffers
 from decontam.probe import HANGUL_BLOCK, mark_hangul, probe_around, probe_windows
 from decontam.seeds import SeedTable
-from decontam.segment import Segment
 from decontam.settings import Family
 
 BATCH_BYTES = 2 << 20
@@ -58,50 +58,41 @@ class Scanner:
         blocks = workspace.array("blocks", len(normalized.codepoints) // HANGUL_BLOCK + 1, np.uint8)
         mark_hangul(normalized.codepoints, blocks)
         candidates = {family.name: self._probe(normalized, blocks, family, workspace) for family in self.settings.families}
-        candidates = {name: found for name, found in candidates.items() if len(found[0])}
-        if not candidates:
+        if not any(len(hashes) for _, _, hashes in candidates.values()):
             return MATCH_SCHEMA.empty_table()
         spans = Spans(data, offsets)
-        parts = []
-        for segment in self.index.segments:
-            found = self._find(segment, normalized, candidates, spans)
-            if len(found):
-                parts.append(describe(segment, _disjoint(segment, found, normalized.offsets), spans, first_row))
-        if not parts:
-            return MATCH_SCHEMA.empty_table()
-        # Stable, so that the entries of equal places stay in the order of their benchmarks.
-        matches = pa.concat_tables(parts)
-        order = np.lexsort((-matches["length"].to_numpy(), matches["start"].to_numpy(), matches["row"].to_numpy()))
-        return matches.take(pa.array(order))
+        found = np.concatenate([self._find(family, *candidates[family.name], normalized, spans) for family in self.settings.families])
+        matches = describe(self.index, _disjoint(self.index, found, normalized.offsets), spans)
+        return matches.set_column(0, "row", pc.add(matches["row"], first_row))
 
     def _probe(self, normalized: Normalized, blocks: np.ndarray, family: Family, workspace: Workspace) -> Candidates:
-        words, strides = self.index.filters[family.name], family.strides
-        if not any(len(segment.tables[family.name].postings) for segment in self.index.segments):
+        table, strides = self.index.tables[family.name], family.strides
+        if not len(table.postings):
             return (np.zeros(0, np.int64),) * 2 + (np.zeros(0, np.uint64),)
         room = len(normalized.codepoints) // strides.document + len(normalized.offsets)
         positions, hashes = workspace.array("positions", room, np.int64), workspace.array("hashes", room, np.uint64)
         # fmt: off
         count = probe_windows(
-            normalized.codepoints, normalized.offsets, blocks, words, strides.document, strides.width, family.reach, family.hangul,
+            normalized.codepoints, normalized.offsets, blocks, table.words, strides.document, strides.width, family.reach, family.hangul,
             MULTIPLIERS, positions, hashes,
         )
         # fmt: on
         positions, hashes = positions[:count].copy(), hashes[:count].copy()
-        common = _is_in(hashes, self.index.common[family.name])
+        common = _is_in(hashes, table.common)
         if common.any():
-            around, around_hashes = self._probe_around(normalized, positions[common], family)
+            around, around_hashes = self._probe_around(normalized, positions[common], family, table)
             positions, rows = np.unique(np.concatenate([positions, around]), return_index=True)
             hashes = np.concatenate([hashes, around_hashes])[rows]
         return _owners(normalized, positions), positions, hashes
 
-    def _probe_around(self, normalized: Normalized, places: np.ndarray, family: Family) -> tuple[np.ndarray, np.ndarray]:
+    def _probe_around(self, normalized: Normalized, places: np.ndarray, family: Family, table: SeedTable) -> tuple[np.ndarray, np.ndarray]:
         """Positions and hashes of the windows that a match may have besides the common one at each of these places."""
         capacity = 1024
         while True:
             positions, hashes = np.empty(capacity, np.int64), np.empty(capacity, np.uint64)
             # fmt: off
             count = probe_around(
-                normalized.codepoints, normalized.offsets, _owners(normalized, places), places, self.index.filters[family.name],
+                normalized.codepoints, normalized.offsets, _owners(normalized, places), places, table.words,
                 family.strides.width, family.reach, MULTIPLIERS, positions, hashes,
             )
             # fmt: on
@@ -109,25 +100,19 @@ class Scanner:
                 return positions[:count], hashes[:count]
             capacity = count
 
-    def _find(self, segment: Segment, normalized: Normalized, candidates: dict[str, Candidates], spans: Spans) -> np.ndarray:
+    def _find(
+        self, family: Family, documents: np.ndarray, positions: np.ndarray, hashes: np.ndarray, normalized: Normalized, spans: Spans
+    ) -> np.ndarray:
         """int64[m, 4] of (document, start, pool position, length), unordered, possibly with repetitions."""
-        parts = [np.empty((0, 4), np.int64)]
-        for family in self.settings.families:
-            table = segment.tables[family.name]
-            if family.name not in candidates or not len(table.postings):
-                continue
-            documents, positions, hashes = candidates[family.name]
-            hits = _look_up(table, hashes)
-            if not len(hits[0]):
-                continue
-            pairs = (normalized.codepoints, normalized.offsets, documents, positions, *hits, table.postings)
-            if family.whole:
-                found = _grow(partial(find_whole, *pairs, segment.owners[family.name], segment.pool, segment.starts, segment.whole))
-                parts.append(found[spans.bounded(found[:, 0], found[:, 1], found[:, 3])])
-            else:
-                lengths = (family.strides.width, self.settings.length, self.settings.hangul_length)
-                parts.append(_grow(partial(find_substrings, *pairs, segment.pool, *lengths)))
-        return np.concatenate(parts)
+        index, table = self.index, self.index.tables[family.name]
+        candidates, seeds = _look_up(table, hashes)
+        if not len(seeds):
+            return np.empty((0, 4), np.int64)
+        pairs = (normalized.codepoints, normalized.offsets, documents, positions, candidates, seeds, table.postings)
+        if family.whole:
+            found = _grow(partial(find_whole, *pairs, index.owners[family.name], index.pool, index.starts, index.whole))
+            return found[spans.bounded(found[:, 0], found[:, 1], found[:, 3])]
+        return _grow(partial(find_substrings, *pairs, index.pool, family.strides.width, self.settings.length, self.settings.hangul_length))
 
 
 def _owners(normalized: Normalized, positions: np.ndarray) -> np.ndarray:
@@ -151,10 +136,10 @@ def text_of(documents: pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray, t
     return documents.column(text_column)
 
 
-def _disjoint(segment: Segment, found: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _disjoint(index: Index, found: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """int64[m, 5]: the matches that are kept, with their entry, by document, start, longest first, entry."""
     document, start, at, length = np.ascontiguousarray(found.T)
-    entry = segment.entry_of(at)
+    entry = index.entry_of(at)
     order = np.lexsort((at, start, -length, entry, document))
     document, start, at, length, entry = (column[order] for column in (document, start, at, length, entry))
     group = np.zeros(len(order), np.int64)

@@ -1,16 +1,17 @@
-"""Seed tables: which windows of a segment's pool (the benchmark text) start a comparison, in eight bytes per window or less.
+"""Seeds: which windows of the benchmark text start a comparison, and the table that finds them in eight bytes each.
 
-A table lists the pool positions of its windows in the order of their hashes, with one byte of each hash beside them and a directory from
-the hash's leading bits to the place in the list. In front of all tables of a family stands one Bloom filter (`fill_filter`), since nearly
-every window of nearly every document is in no benchmark. A window that more than `max_seed_items` items of the benchmark share, or that
-occurs more than `PLACES_PER_ITEM` times that often in all, has no places in the table, since a template or a one-letter run would cost a
-comparison per place. It is listed as common, and where a document has it every window around is probed: so a match is found if any of its
-windows is not common. Hashes only choose what is compared: every match is verified against the pool text, so a collision costs time,
-never a wrong result.
+A segment lists the pool positions of its windows in the order of their hashes (`Seeds`). The table of an index (`SeedTable`) is made of
+the lists of its segments: a directory from the hash's leading bits to the place in the list, one byte of each hash, and in front a Bloom
+filter, since nearly every window of nearly every document is in no benchmark. So a window is looked up once, however many benchmarks
+there are. A window that more than `max_seed_items` items of a benchmark share, or that occurs more than `PLACES_PER_ITEM` times that often
+in it, has no places in the list, since a template or a one-letter run would cost a comparison per place. It is listed as common, and where
+a document has it every window around is probed: so a match is found if any of its windows is not common. Hashes only choose what is
+compared: every match is verified against the pool text, so a collision costs time, never a wrong result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numba
@@ -32,14 +33,24 @@ _SEEDS_PER_BUCKET = 8
 
 
 @dataclass(frozen=True)
-class SeedTable:
-    """The seeds of one family in one segment, all arrays flat so that they can be memory-mapped.
+class Seeds:
+    """The windows of one family in one segment. positions: uint32[s], by their hashes, those of one hash ascending. common: uint64[c],
+    the hashes of the windows that have too many places, ascending."""
 
-    directory: uint32[2^b + 1], where the seeds begin whose hash has these b leading bits. fingerprints: uint8[s], eight more bits of each
-    hash. postings: uint32[s], pool positions; those of one bucket are in the order of their hashes, then ascending. common: uint64[c], the
-    hashes of the windows that have too many places, ascending.
+    positions: np.ndarray
+    common: np.ndarray
+
+
+@dataclass(frozen=True)
+class SeedTable:
+    """The seeds of one family in all segments of an index, all arrays flat so that they can be memory-mapped.
+
+    words: uint64[w], the Bloom filter. directory: uint32[2^b + 1], where the seeds begin whose hash has these b leading bits.
+    fingerprints: uint8[s], eight more bits of each hash. postings: uint32[s], positions in the pool of all segments; those of one bucket
+    are in the order of their hashes, then ascending. common: uint64[c], as in `Seeds`.
     """
 
+    words: np.ndarray
     directory: np.ndarray
     fingerprints: np.ndarray
     postings: np.ndarray
@@ -86,19 +97,6 @@ def hash_windows(pool: np.ndarray, positions: np.ndarray, width: int) -> np.ndar
     return hashes
 
 
-def new_filter(seeds: int) -> np.ndarray:
-    """An empty Bloom filter, uint64[words], for so many seeds."""
-    return np.zeros(max(1, seeds * FILTER_BITS_PER_SEED // 64), np.uint64)
-
-
-def fill_filter(words: np.ndarray, pool: np.ndarray, table: SeedTable, width: int) -> None:
-    """Enter a table's seeds into a filter. Their hashes are computed again from the pool, which is quicker than to store them."""
-    _enter(table.common, words)
-    step = 1 << 20
-    for first in range(0, len(table.postings), step):
-        _enter(hash_windows(pool, table.postings[first : first + step], width), words)
-
-
 def window_positions(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, family: Family) -> np.ndarray:
     """uint32[n], ascending: the pool positions of a family's windows in the stretches `pool[starts[i] : starts[i] + lengths[i]]`.
 
@@ -134,8 +132,8 @@ def _narrowed(hangul_before: np.ndarray, starts: np.ndarray, lengths: np.ndarray
     return starts, np.minimum(lengths, family.length)
 
 
-def build_seed_table(pool: np.ndarray, positions: np.ndarray, items: np.ndarray, family: Family, max_items: int) -> SeedTable:
-    """A table of the windows at `positions` (uint32[n], ascending), of which window i belongs to item `items[i]` (ascending too)."""
+def build_seeds(pool: np.ndarray, positions: np.ndarray, items: np.ndarray, family: Family, max_items: int) -> Seeds:
+    """The windows at `positions` (uint32[n], ascending), of which window i belongs to item `items[i]` (ascending too)."""
     hashes = hash_windows(pool, positions, family.strides.width)
     order = np.argsort(hashes, kind="stable")
     hashes, positions, items = hashes[order], positions[order], items[order]
@@ -148,12 +146,27 @@ def build_seed_table(pool: np.ndarray, positions: np.ndarray, items: np.ndarray,
     rare = np.bincount(group[new_item], minlength=groups) <= max_items
     rare &= np.bincount(group, minlength=groups) <= PLACES_PER_ITEM * max_items
     kept = rare[group] if groups else np.zeros(0, np.bool_)
-    common = hashes[first & ~kept]
-    hashes = hashes[kept]
+    return Seeds(positions[kept], hashes[first & ~kept])
+
+
+def merge_seeds(pool: np.ndarray, bases: Sequence[int], lists: Sequence[Seeds], family: Family) -> SeedTable:
+    """The table of the seeds of several segments, whose pools stand in `pool` from `bases` on.
+
+    The hashes are computed again from the pool, which is quicker than to store them. Takes about 40 bytes per seed while it runs.
+    """
+    parts = [seeds.positions + np.uint32(base) for base, seeds in zip(bases, lists, strict=True)]
+    positions = np.concatenate([np.zeros(0, np.uint32), *parts])
+    common = np.unique(np.concatenate([np.zeros(0, np.uint64), *(seeds.common for seeds in lists)]))
+    hashes = hash_windows(pool, positions, family.strides.width)
+    order = np.argsort(hashes, kind="stable")  # merges the sorted lists
+    hashes, positions = hashes[order], positions[order]
+    words = np.zeros(max(1, (len(hashes) + len(common)) * FILTER_BITS_PER_SEED // 64), np.uint64)
+    _enter(hashes, words)
+    _enter(common, words)
     bits = max(0, len(hashes) // _SEEDS_PER_BUCKET).bit_length()
     buckets = (hashes >> np.uint64(64 - bits)).astype(np.int64) if bits else np.zeros(len(hashes), np.int64)
     directory = np.zeros((1 << bits) + 1, np.uint32)
     np.cumsum(np.bincount(buckets, minlength=1 << bits), out=directory[1:])
     marks = np.empty(len(hashes), np.uint8)
     _fingerprints(hashes, marks)
-    return SeedTable(directory, marks, positions[kept], common)
+    return SeedTable(words, directory, marks, positions, common)

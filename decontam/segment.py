@@ -23,7 +23,7 @@ from decontam.arrow import text_buffers
 from decontam.errors import DecontamError
 from decontam.hashing import is_hangul_array
 from decontam.normalize import NORMALIZER_VERSION, normalize_batch
-from decontam.seeds import SEPARATOR, SeedTable, build_seed_table, window_positions
+from decontam.seeds import SEPARATOR, Seeds, build_seeds, window_positions
 from decontam.settings import MatchSettings
 from decontam.storage import map_array, read_manifest, save_array, verify_file, write_file
 
@@ -42,7 +42,7 @@ class Segment:
     """One benchmark. An entry is one text of one item; entry i is `pool[starts[i] : starts[i] + lengths[i]]`.
 
     fingerprint: hash of the items, the settings and the versions that made it. pool: uint16 or uint32 normalised characters. facts:
-    int32[6, n], a row for each of FACTS. tables: the seeds, by name of the family. texts: gives `entries`; read when something is found.
+    int32[6, n], a row for each of FACTS. seeds: by name of the family. texts: gives `entries`; read when something is found.
     """
 
     benchmark: str
@@ -50,7 +50,7 @@ class Segment:
     settings: MatchSettings
     pool: np.ndarray
     facts: np.ndarray
-    tables: dict[str, SeedTable]
+    seeds: dict[str, Seeds]
     texts: Callable[[], pa.Table]
 
     @functools.cached_property
@@ -93,24 +93,15 @@ class Segment:
         return int(self.numbers[-1]) + 1
 
     @property
-    def memory(self) -> int:
-        """Bytes of all that is mapped. The texts as they were given are not: they are read when something is found."""
-        arrays = [self.pool, self.facts, *(array for table in self.tables.values() for array in table.arrays().values())]
+    def bytes(self) -> int:
+        """Size of its arrays. A scan maps those of the index, which hold the same text and seeds with a directory and a filter more."""
+        arrays = [self.pool, self.facts, *(array for seeds in self.seeds.values() for array in (seeds.positions, seeds.common))]
         return sum(array.nbytes for array in arrays)
 
     @property
     def windows(self) -> int:
         """How many windows of a match's length its texts have at stride 1, each text measured by its own script."""
         return int(np.maximum(0, self.lengths - self.required + 1).sum())
-
-    def entry_of(self, positions: np.ndarray) -> np.ndarray:
-        """The entry of each pool position, int64[n]."""
-        return np.searchsorted(self.starts, positions, side="right") - 1
-
-    @functools.cached_property
-    def owners(self) -> dict[str, np.ndarray]:
-        """The entry of each seed, int64[s], of the families of whole texts."""
-        return {family.name: self.entry_of(self.tables[family.name].postings) for family in self.settings.families if family.whole}
 
 
 def build_segment(items: pa.Table, settings: MatchSettings) -> Segment:
@@ -149,14 +140,14 @@ def build_segment(items: pa.Table, settings: MatchSettings) -> Segment:
     entries = entries.combine_chunks()
     facts = np.stack([lengths, core, required, whole, frequency, numbers]).astype(np.int32)
     searched = np.where(frequency <= settings.max_seed_items, whole, 0)
-    tables = {}
+    seeds = {}
     for family in settings.families:
         positions = window_positions(pool, starts, searched if family.whole else lengths, family)
         owners = numbers[np.searchsorted(starts, positions, side="right") - 1]
         most = len(lengths) if family.whole else settings.max_seed_items
-        tables[family.name] = build_seed_table(pool, positions, owners, family, most)
+        seeds[family.name] = build_seeds(pool, positions, owners, family, most)
     fingerprint = _fingerprint(benchmark, entries, core, settings)
-    return Segment(benchmark, fingerprint, settings, pool, facts, tables, lambda: entries)
+    return Segment(benchmark, fingerprint, settings, pool, facts, seeds, lambda: entries)
 
 
 def _item_numbers(items: pa.Table) -> np.ndarray:
@@ -240,8 +231,8 @@ def save_segment(segment: Segment, folder: Path) -> None:
     files = {
         f"{name}.npy": save_array(temporary / f"{name}.npy", array) for name, array in (("pool", segment.pool), ("facts", segment.facts))
     }
-    for family, table in segment.tables.items():
-        for name, array in table.arrays().items():
+    for family, seeds in segment.seeds.items():
+        for name, array in (("seeds", seeds.positions), ("common", seeds.common)):
             files[f"{family}.{name}.npy"] = save_array(temporary / f"{family}.{name}.npy", array)
     buffer = io.BytesIO()
     pq.write_table(segment.entries, buffer, compression="zstd")
@@ -265,21 +256,17 @@ def load_segment(folder: Path) -> Segment:
             raise DecontamError(f"the segment {folder} was built with {key} {manifest.get(key)}, this program has {value}; build it again.")
     try:
         settings = MatchSettings(**manifest["settings"])
-        wanted = {
-            "pool.npy",
-            "facts.npy",
-            ITEMS,
-            *(f"{family.name}.{f.name}.npy" for family in settings.families for f in dataclasses.fields(SeedTable)),
-        }
+        lists = (f"{family.name}.{kind}.npy" for family in settings.families for kind in ("seeds", "common"))
+        wanted = {"pool.npy", "facts.npy", ITEMS, *lists}
         for name in sorted(wanted):
             verify_file(folder / name, manifest["files"][name])
-        tables = {
-            family.name: SeedTable(**{f.name: map_array(folder / f"{family.name}.{f.name}.npy") for f in dataclasses.fields(SeedTable)})
+        seeds = {
+            family.name: Seeds(map_array(folder / f"{family.name}.seeds.npy"), map_array(folder / f"{family.name}.common.npy"))
             for family in settings.families
         }
         pool, facts = map_array(folder / "pool.npy"), map_array(folder / "facts.npy")
         texts = functools.partial(pq.read_table, folder / ITEMS)
-        return Segment(str(manifest["benchmark"]), str(manifest["fingerprint"]), settings, pool, facts, tables, texts)
+        return Segment(str(manifest["benchmark"]), str(manifest["fingerprint"]), settings, pool, facts, seeds, texts)
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         if isinstance(error, DecontamError):
             raise

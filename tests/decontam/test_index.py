@@ -28,11 +28,13 @@ def items(texts: list[str], benchmark: str = "b") -> pa.Table:
 
 
 def arrays_of(index: Index) -> dict[str, np.ndarray]:
-    found = {f"filter.{name}": words for name, words in index.filters.items()}
+    found = {"pool": index.pool}
+    for family, table in index.tables.items():
+        found |= {f"{family}.{name}": array for name, array in table.arrays().items()}
     for segment in index.segments:
         found |= {f"{segment.benchmark}.pool": segment.pool, f"{segment.benchmark}.facts": segment.facts}
-        for family, table in segment.tables.items():
-            found |= {f"{segment.benchmark}.{family}.{name}": array for name, array in table.arrays().items()}
+        for family, seeds in segment.seeds.items():
+            found |= {f"{segment.benchmark}.{family}": seeds.positions, f"{segment.benchmark}.{family}.common": seeds.common}
     return found
 
 
@@ -79,7 +81,7 @@ def test_benchmarks_come_and_go_without_a_rebuild(tmp_path: Path) -> None:
     assert sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "segments").iterdir()) == ["new", "old"]
     remove_benchmarks(tmp_path, ["old"])
     assert [segment.benchmark for segment in load_index(tmp_path).segments] == ["new"]
-    assert len(list((tmp_path / "filters").iterdir())) == 1
+    assert len(list((tmp_path / "merged").iterdir())) == 1
     with pytest.raises(DecontamError, match="lacks the benchmark 'old'; it has new"):
         remove_benchmarks(tmp_path, ["old"])
 
@@ -114,8 +116,8 @@ def segment_folder(index: Path) -> Path:
     return folder
 
 
-def filter_folder(index: Path) -> Path:
-    [folder] = (index / "filters").iterdir()
+def merged_folder(index: Path) -> Path:
+    [folder] = (index / "merged").iterdir()
     return folder
 
 
@@ -134,10 +136,10 @@ def change(path: Path, **values: object) -> None:
     [
         (lambda index: flip_a_byte(segment_folder(index) / "pool.npy"), "damaged"),
         (lambda index: flip_a_byte(segment_folder(index) / "items.parquet"), "damaged"),
-        (lambda index: flip_a_byte(filter_folder(index) / "long.npy"), "damaged"),
-        (lambda index: (filter_folder(index) / "long.npy").unlink(), "lacks the file long.npy"),
-        (lambda index: (filter_folder(index) / "filters.json").unlink(), "lacks filters.json"),
-        (lambda index: (segment_folder(index) / "long.postings.npy").write_bytes(b"x"), "has 1 bytes instead of"),
+        (lambda index: flip_a_byte(merged_folder(index) / "long.words.npy"), "damaged"),
+        (lambda index: (merged_folder(index) / "long.words.npy").unlink(), "lacks the file long.words.npy"),
+        (lambda index: (merged_folder(index) / "merged.json").unlink(), "lacks merged.json"),
+        (lambda index: (segment_folder(index) / "long.seeds.npy").write_bytes(b"x"), "has 1 bytes instead of"),
         (lambda index: (segment_folder(index) / "items.parquet").unlink(), "lacks the file items.parquet"),
         (lambda index: (segment_folder(index) / "segment.json").unlink(), "lacks segment.json"),
         (lambda index: change(segment_folder(index) / "segment.json", normalizer="0"), "built with normalizer 0"),

@@ -250,7 +250,7 @@ def test_a_common_window_hides_no_match(stride: int) -> None:
     korean = "".join(chr(rng.randrange(0xAC00, 0xD7A4)) for _ in range(40))
     entries = [template + "".join(rng.choice("klmnopqrst") for _ in range(40)) + korean for _ in range(30)]
     scanner = Scanner(build_index(items_table(entries), MatchSettings(max_seed_items=5, pool_stride=stride)))
-    assert len(scanner.index.common["long"]) > 0 and len(scanner.index.common["hangul"]) > 0
+    assert len(scanner.index.tables["long"].common) > 0 and len(scanner.index.tables["hangul"].common) > 0
     for lead in range(31):
         documents = pa.array(["z" * lead + entries[7][at : at + 50] + "Z" for at in range(17, 60)])
         matches = scanner.scan(documents)
