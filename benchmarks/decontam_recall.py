@@ -4,14 +4,16 @@
 
 Every benchmark text of DATA/benchmarks that is long enough to be a match is planted at a random place of a real document of its own (pages
 of DATA/text of up to 20,000 characters): whole, and as a random piece of just a match's length or more. Counted: documents in which the
-planted benchmark text is matched over all that was planted. Then the same pages at S = 50 for every script, as the report has it, by the
-exhaustive scan and by 10 random windows per document, beside the closed form 1 - (1 - m/w)^10 averaged over the documents.
+planted item is matched over all that was planted; and of the others, how many are pieces that over 200 items of the benchmark share
+(templates: `max_seed_items`) or that have too little Hangul for the shorter length. Then the same pages at S = 50 for every script, as the
+report has it, by the exhaustive scan and by 10 random windows per document, beside the closed form 1 - (1 - m/w)^10 averaged over them.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +58,26 @@ def read_pages(folder: Path) -> list[str]:
     return pages
 
 
-def choose(index: Index, limit: int) -> list[tuple[str, int, str, int]]:
-    """(benchmark, entry, text, required) of every text that is long enough to be a match, or an even sample of them."""
+@dataclass(frozen=True)
+class Planted:
+    """A benchmark text that is long enough to be a match."""
+
+    item: tuple[str, str, str]
+    text: str
+    required: int
+
+
+def choose(index: Index, limit: int) -> list[Planted]:
+    """Every text that is long enough to be a match, or an even sample of them."""
     found = []
     for segment in index.segments:
-        texts = segment.entries["text"].to_pylist()
         rows = np.flatnonzero(segment.lengths >= segment.required)
-        found += [(segment.benchmark, int(row), texts[row], int(segment.required[row])) for row in rows]
-    step = max(1, len(found) // limit)
-    return found[::step]
+        chosen = segment.entries.take(pa.array(rows)).to_pylist()
+        found += [
+            Planted((segment.benchmark, row["split"], row["item"]), row["text"], int(required))
+            for row, required in zip(chosen, segment.required[rows], strict=True)
+        ]
+    return found[:: max(1, len(found) // limit)]
 
 
 def plant(planted: list[str], pages: list[str], seed: int) -> list[str]:
@@ -88,24 +101,32 @@ def piece_of(text: str, required: int, rng: random.Random) -> str:
     return text.encode()[bounds.starts[first] : bounds.ends[first + length - 1]].decode()
 
 
-def report(label: str, kind: str, index: Index, planted: list[tuple[str, int, str, int]], pages: list[str]) -> None:
-    """Recall of the scan: a document counts where the planted entry is matched by at least what was planted."""
+def report(label: str, kind: str, index: Index, planted: list[Planted], pages: list[str]) -> None:
+    """Recall of the scan: a document counts where the planted item is matched by at least what was planted."""
     rng = random.Random(0)
-    texts = [text if kind == "whole" else piece_of(text, required, rng) for _, _, text, required in planted]
+    texts = [one.text if kind == "whole" else piece_of(one.text, one.required, rng) for one in planted]
     lengths = np.diff(normalize_batch(pa.array(texts, pa.large_string())).offsets)
     matches = Scanner(index).scan(pa.array(plant(texts, pages, 1), pa.large_string()))
-    caught = np.zeros(len(planted), np.bool_)
-    lost = 0
-    columns = [matches[name].to_pylist() for name in ("row", "benchmark", "entry", "length")]
-    for row, benchmark, entry, length in zip(*columns, strict=True):
-        if (benchmark, entry) == planted[row][:2] and length >= lengths[row]:
-            caught[row] = True
-    hangul = np.array([share_of_hangul(text) * 2 < 1 for text in texts])
-    if kind == "piece":  # a piece may have less Hangul than its text, and then needs more characters
-        needed = np.where(hangul, index.settings.length, index.settings.hangul_length)
-        lost = int((lengths < needed).sum())
-        caught |= lengths < needed
-    print(f"S = {label}, {kind}: {caught.sum():,} of {len(caught):,} found (of these {lost} pieces are no match by their own script)")
+    caught = hits(matches, planted, lengths)
+    missed = np.flatnonzero(~caught)
+    template = sum(holders(index, planted[row].item[0], texts[row]) > index.settings.max_seed_items for row in missed)
+    needed = [index.settings.hangul_length if share_of_hangul(texts[row]) >= 0.5 else index.settings.length for row in missed]
+    too_short = sum(int(lengths[row]) < length for row, length in zip(missed, needed, strict=True))
+    others = len(missed) - template - too_short
+    print(f"S = {label}, {kind}: {caught.sum():,} of {len(caught):,} found", end="; ")
+    print(f"missed: {template} templates, {too_short} with too little Hangul, {others} others", flush=True)
+
+
+def holders(index: Index, benchmark: str, text: str) -> int:
+    """Items of a benchmark that hold a text."""
+    segment = index.by_name[benchmark]
+    piece = normalize_batch(pa.array([text])).codepoints.astype("<u4").tobytes().decode("utf-32-le")
+    pool = np.asarray(segment.pool).astype("<u4").tobytes().decode("utf-32-le")
+    found, at = set(), pool.find(piece)
+    while at >= 0:
+        found.add(int(segment.numbers[np.searchsorted(segment.starts, at, side="right") - 1]))
+        at = pool.find(piece, at + 1)
+    return len(found)
 
 
 def share_of_hangul(text: str) -> float:
@@ -113,9 +134,9 @@ def share_of_hangul(text: str) -> float:
     return float(((codes >= 0xAC00) & (codes <= 0xD7A3)).mean()) if len(codes) else 0.0
 
 
-def report_sampled(index: Index, planted: list[tuple[str, int, str, int]], pages: list[str]) -> None:
+def report_sampled(index: Index, planted: list[Planted], pages: list[str]) -> None:
     """The exhaustive scan and the sampled one on the same documents, by size of document."""
-    texts = [text for _, _, text, _ in planted]
+    texts = [one.text for one in planted]
     documents = plant(texts, pages, 2)
     table = pa.table({"id": [f"d{row}" for row in range(len(documents))], "text": pa.array(documents, pa.large_string())})
     sizes = np.diff(normalize_batch(table["text"]).offsets)
@@ -138,11 +159,13 @@ def line(name: str, exhaustive: np.ndarray, sampled: np.ndarray, expected: np.nd
     print(f"{name:>18} {len(expected):>7,} {exhaustive.mean():>11.3f} {sampled.mean():>11.3f} {expected.mean():>8.3f}")
 
 
-def hits(matches: pa.Table, planted: list[tuple[str, int, str, int]]) -> np.ndarray:
-    """bool[documents]: whether the planted entry is matched."""
+def hits(matches: pa.Table, planted: list[Planted], lengths: np.ndarray | None = None) -> np.ndarray:
+    """bool[documents]: whether the planted item is matched, by at least `lengths` characters."""
     found = np.zeros(len(planted), np.bool_)
-    for row, benchmark, entry in zip(*(matches[name].to_pylist() for name in ("row", "benchmark", "entry")), strict=True):
-        found[row] |= (benchmark, entry) == planted[row][:2]
+    columns = [matches[name].to_pylist() for name in ("row", "benchmark", "split", "item", "length")]
+    for row, benchmark, split, item, length in zip(*columns, strict=True):
+        if (benchmark, split, item) == planted[row].item and (lengths is None or length >= lengths[row]):
+            found[row] = True
     return found
 
 

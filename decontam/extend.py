@@ -13,6 +13,9 @@ _DIAGONALS = 4096
 """Size of the direct-mapped memory of diagonals already grown. A diagonal that was displaced is grown again and the equal match is
 removed later: the size decides speed on repetitive text, never the result."""
 
+_MOST_WINDOWS = 32
+"""Windows of a stretch whose frequency is asked; of more, as many, evenly spread."""
+
 _TABLE = (types.int64, read_only(types.uint32), read_only(types.uint8), read_only(types.uint32))
 _TEXT = (read_only(types.uint32), read_only(types.int64), read_only(types.int64), read_only(types.int64))
 _HITS = (read_only(types.int64), read_only(types.int64))
@@ -199,9 +202,11 @@ def window_frequency(
     for row in range(len(starts)):
         begin = entry_starts[np.searchsorted(entry_starts, starts[row], side="right") - 1]
         first = begin + (starts[row] - begin + stride - 1) // stride * stride
-        counts = np.empty(max(0, lengths[row] - width) // stride + 1, np.int32)
+        counts = np.empty(_MOST_WINDOWS, np.int32)
         seen = 0
-        for window in range(first, starts[row] + lengths[row] - width + 1, stride):
+        windows = (starts[row] + lengths[row] - width - first) // stride + 1
+        for number in range(min(windows, _MOST_WINDOWS)):
+            window = first + (number * windows // min(windows, _MOST_WINDOWS)) * stride
             has_hangul = False
             for position in range(window, window + width):
                 if is_hangul(pool[position]):

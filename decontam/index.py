@@ -77,6 +77,11 @@ class Index:
         return _joined([segment.numbers for segment in self.segments])
 
     @functools.cached_property
+    def groups(self) -> np.ndarray:
+        """int64[n]: the first entry of the same item and field."""
+        return _joined([segment.groups + base for segment, base in zip(self.segments, self.entry_bases, strict=False)])
+
+    @functools.cached_property
     def owners(self) -> dict[str, np.ndarray]:
         """The entry of each seed, int64[s], of the families of whole texts."""
         return {family.name: self.entry_of(self.tables[family.name].postings) for family in self.settings.families if family.whole}

@@ -38,11 +38,10 @@ MATCH_SCHEMA = pa.schema(_COLUMNS)
 """One match. row: document, counted in the scanned column. entry: which of the benchmark's texts, counted in its segment. start, end: UTF-8
 byte offsets in the document's text; item_start, item_end: in the item's text. length: normalised characters. coverage: share of the item's
 text, or of its question alone if that is more, that the match covers, 0 to 1. item_coverage: the same for all matches of this text in this
-document together. frequency: items of the benchmark that hold the match's windows, at the quartile of the
-rarest (for a whole short text: items with the same text).
-required: characters that make a match of this script; a shorter match is a whole short text. answered: the item's answer stands in
-the document too, a long one as a match anywhere, a short one between word boundaries within ANSWER_REACH characters of this match and
-outside of it."""
+document together. frequency: items of the benchmark that hold the match's windows, at the quartile of the rarest (for a whole short text:
+items with the same text). required: characters that make a match of this script; a shorter match is a whole short text. answered: the
+item's answer stands in the document too, a long one as a match anywhere, a short one between word boundaries within ANSWER_REACH
+characters of this match and outside of it."""
 
 
 class Spans:
@@ -109,7 +108,7 @@ def _describe_segment(
         "length": length,
         "coverage": np.maximum(length / whole, in_core / core),
         "item_coverage": _together(document, entry, inside, length, whole, core),
-        "frequency": np.where(length < required, segment.frequency[entry], _frequency(index, number, at, length, hangul)),
+        "frequency": np.where(length < required, segment.frequency[entry], _frequency(index, number, document, start, at, length, hangul)),
         "required": required,
         "answered": _answered(segment, spans, document, start, length, entry),
     }
@@ -117,11 +116,17 @@ def _describe_segment(
     return pa.table([array.cast(field.type) for array, field in zip(arrays, MATCH_SCHEMA, strict=True)], schema=MATCH_SCHEMA)
 
 
-def _frequency(index: Index, number: int, at: np.ndarray, length: np.ndarray, hangul: np.ndarray) -> np.ndarray:
-    """int32[m]: in how many items of the segment the windows of each stretch stand; those with Hangul are asked where there are any."""
+def _frequency(
+    index: Index, number: int, document: np.ndarray, start: np.ndarray, at: np.ndarray, length: np.ndarray, hangul: np.ndarray
+) -> np.ndarray:
+    """int32[m]: in how many items of the segment the windows of each stretch stand; those with Hangul are asked where there are any.
+
+    A template is the same stretch of a document in hundreds of items, which all have the answer of the first.
+    """
     frequency = np.ones(len(at), np.int32)
+    _, first, same = np.unique(np.stack([document, start, length]), axis=1, return_index=True, return_inverse=True)
     for family in index.settings.families:
-        rows = np.flatnonzero((hangul > 0) == family.hangul)
+        rows = first[(hangul[first] > 0) == family.hangul]
         if family.whole or not len(rows):
             continue
         table, own = index.tables[family.name], np.ones(len(rows), np.int32)
@@ -133,7 +138,7 @@ def _frequency(index: Index, number: int, at: np.ndarray, length: np.ndarray, ha
         )
         # fmt: on
         frequency[rows] = own
-    return frequency
+    return frequency[first][same]
 
 
 def _document_spans(spans: Spans, document: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +185,10 @@ def _answered(segment: Segment, spans: Spans, document: np.ndarray, start: np.nd
     numbers = segment.numbers[entry]
     fields = segment.entries["field"].take(pa.array(entry)).to_pylist()
     long_answers = {(d, n) for d, n, field in zip(document.tolist(), numbers.tolist(), fields, strict=True) if field == "answer"}
-    answers = [normalize_text(text) if text else "" for text in segment.entries["answer"].take(pa.array(entry)).to_pylist()]
+    distinct, which = np.unique(entry, return_inverse=True)
+    texts = segment.entries["answer"].take(pa.array(distinct)).to_pylist()
+    known = [normalize_text(text) if text else "" for text in texts]
+    answers = [known[number] for number in which.tolist()]
     answered = np.zeros(len(entry), np.bool_)
     for row, (number, first, size) in enumerate(zip(document.tolist(), start.tolist(), length.tolist(), strict=True)):
         if (number, int(numbers[row])) in long_answers:

@@ -1,11 +1,12 @@
 """Find benchmark text in documents: every common substring that is long enough, exactly, with byte offsets into the document.
 
-For a document and an entry (one text of a benchmark item) a candidate is a common substring of the two normalised texts that can be
-extended neither left nor right, and that has at least `length` characters, or at least `hangul_length` if half of it or more is Hangul. An
-entry (or its question without the choices) that is shorter than a match of its script is a candidate wherever it stands whole between two
-word boundaries of the document (the text's ends, or places where normalisation left something out: a space, punctuation, a symbol). Of each
-document and entry the candidates are taken longest first (then leftmost, then first in the entry), leaving out those that overlap one
-already taken. What is found does not depend on how documents are batched, nor on which other benchmarks are in the index.
+For a document and an entry (one text of a benchmark item; a question with its choices is written in several ways) a candidate is a common
+substring of the two normalised texts that can be extended neither left nor right, and that has at least `length` characters, or at least
+`hangul_length` if half of it or more is Hangul. An entry (or its question without the choices) that is shorter than a match of its script
+is a candidate wherever it stands whole between two word boundaries of the document (the text's ends, or places where normalisation left
+something out: a space, punctuation, a symbol). Of each document and item the candidates in its question (answer, passages) are taken
+longest first, then leftmost, then first in the benchmark, leaving out those that overlap one already taken. What is found does not depend
+on how documents are batched, nor on which other benchmarks are in the index.
 """
 
 from __future__ import annotations
@@ -140,10 +141,11 @@ def _disjoint(index: Index, found: np.ndarray, offsets: np.ndarray) -> np.ndarra
     """int64[m, 5]: the matches that are kept, with their entry, by document, start, longest first, entry."""
     document, start, at, length = np.ascontiguousarray(found.T)
     entry = index.entry_of(at)
-    order = np.lexsort((at, start, -length, entry, document))
-    document, start, at, length, entry = (column[order] for column in (document, start, at, length, entry))
+    item = index.groups[entry]
+    order = np.lexsort((at, start, -length, item, document))
+    document, start, at, length, entry, item = (column[order] for column in (document, start, at, length, entry, item))
     group = np.zeros(len(order), np.int64)
-    np.cumsum((document[1:] != document[:-1]) | (entry[1:] != entry[:-1]), out=group[1:])
+    np.cumsum((document[1:] != document[:-1]) | (item[1:] != item[:-1]), out=group[1:])
     chosen = np.zeros(len(order), np.bool_)
     choose_disjoint(group, start, length, np.zeros(int(np.diff(offsets).max()), np.uint8), chosen)
     order = np.flatnonzero(chosen)

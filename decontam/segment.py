@@ -31,10 +31,10 @@ FORMAT_VERSION = 2
 ITEM_COLUMNS = ("benchmark", "split", "item", "field", "text")
 MANIFEST = "segment.json"
 ITEMS = "items.parquet"
-FACTS = ("length", "core", "required", "whole", "frequency", "number")
+FACTS = ("length", "core", "required", "whole", "frequency", "number", "group")
 """Of each entry: normalised characters; of these, the leading ones that are the question alone; characters that make a match for a text of
 its script; length of the leading part, all or core, that is shorter than a match and looked for whole (0: none); items with this very
-whole part; and the number of its item, ascending."""
+whole part; the number of its item, ascending; and the first entry of the same item and field."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Segment:
     """One benchmark. An entry is one text of one item; entry i is `pool[starts[i] : starts[i] + lengths[i]]`.
 
     fingerprint: hash of the items, the settings and the versions that made it. pool: uint16 or uint32 normalised characters. facts:
-    int32[6, n], a row for each of FACTS. seeds: by name of the family. texts: gives `entries`; read when something is found.
+    int32[7, n], a row for each of FACTS. seeds: by name of the family. texts: gives `entries`; read when something is found.
     """
 
     benchmark: str
@@ -81,6 +81,11 @@ class Segment:
     @functools.cached_property
     def numbers(self) -> np.ndarray:
         return self.facts[5].astype(np.int64)
+
+    @functools.cached_property
+    def groups(self) -> np.ndarray:
+        """int64[n]: the first entry of the same item and field, which may be written in several ways."""
+        return self.facts[6].astype(np.int64)
 
     @functools.cached_property
     def starts(self) -> np.ndarray:
@@ -138,7 +143,9 @@ def build_segment(items: pa.Table, settings: MatchSettings) -> Segment:
     answers = items["answer"] if "answer" in items.column_names else pa.nulls(len(items), pa.large_string())
     entries = entries.append_column("answer", answers.cast(pa.large_string()))
     entries = entries.combine_chunks()
-    facts = np.stack([lengths, core, required, whole, frequency, numbers]).astype(np.int32)
+    fields = np.unique(np.array(items["field"].to_pylist(), dtype=str), return_inverse=True)[1]
+    _, first, same = np.unique(numbers * (int(fields.max()) + 1) + fields, return_index=True, return_inverse=True)
+    facts = np.stack([lengths, core, required, whole, frequency, numbers, first[same]]).astype(np.int32)
     searched = np.where(frequency <= settings.max_seed_items, whole, 0)
     seeds = {}
     for family in settings.families:

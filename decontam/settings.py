@@ -69,7 +69,7 @@ class MatchSettings:
     hangul_length: int = 24
     short_length: int = 24
     hangul_short_length: int = 12
-    max_seed_items: int = 1000
+    max_seed_items: int = 200
     pool_stride: int = 1
 
     def __post_init__(self) -> None:

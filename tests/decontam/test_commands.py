@@ -175,7 +175,7 @@ def test_a_hostile_benchmark_name_is_shown_and_not_obeyed(tmp_path):
 
 @pytest.fixture
 def scan(files, index, tmp_path) -> Path:
-    """A scan's output folder with one leaked question of each benchmark, and the index recorded in its manifest."""
+    """A scan's output folder with one leaked question of each benchmark, and the index recorded in its report."""
     out = tmp_path / "out"
     texts = {"d1": f"In a forum: {ENGLISH[0]} Who knows?", "d2": f"기출 문제: {KOREAN[0]} 정답은?"}
     rows = []
@@ -191,7 +191,7 @@ def scan(files, index, tmp_path) -> Path:
         (out / kind).mkdir(parents=True)
     pq.write_table(pa.table({"id": list(texts), "text": list(texts.values())}), out / "dropped" / "0.parquet")
     pq.write_table(pa.Table.from_pylist(rows), out / "matches.parquet")
-    (out / "manifest.json").write_text(json.dumps({"index": os.path.relpath(index, out)}))
+    (out / "report.json").write_text(json.dumps({"index": os.path.relpath(index, out)}))
     return out
 
 
@@ -220,7 +220,7 @@ def test_review_options(scan, index, tmp_path):
 
 
 def write_nothing(scan: Path) -> Path:
-    (scan / "manifest.json").unlink()
+    (scan / "report.json").unlink()
     return scan
 
 
