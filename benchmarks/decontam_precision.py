@@ -1,30 +1,31 @@
-"""Precision and recall of the decontaminator on written cases, its hits on clean text, and what it misses of rephrased items.
+"""How good the decontaminator's decisions are: on written cases, on clean text, on changed and on rephrased benchmark items.
 
-    python benchmarks/decontam_precision.py DATA [--part cases | clean | rephrased] [--length N] [--hangul-length N]
+    python benchmarks/decontam_precision.py DATA [--part cases | planted | clean | rephrased] [--length N] [--hangul-length N] [--limit N]
 
 DATA holds `benchmarks/`, `text/en`, `text/ko` and `labelled/decontam`. The cases are in `benchmarks/decontam_cases`: `items_*.jsonl` are
 invented benchmarks; `leaks.jsonl` documents labelled with the items they leak and how (label `leak`, or `undecided` where reasonable
 people disagree: other numbers, other words, another language); `negatives.jsonl` documents that share text with items and leak none.
 
-cases: documents caught per kind, beside three rules of the literature, with a sweep of every knob. clean: every decisive match
-in public-domain, government, law and review text. rephrased: LLM-reworded GSM8K and HumanEval items, by match length and code language.
+cases: documents caught per kind, beside rules of the literature (decontam_rules.py), with a sweep of every knob. planted: benchmark texts
+whole, in part, and with changed characters (decontam_planted.py). clean: every decisive match in public-domain, government, law and
+review text. rephrased: LLM-reworded GSM8K and HumanEval items, by match length and code language.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from decontam_planted import KINDS, own_matches, planted_groups
+from decontam_rules import PEERS, likeness, paper_runs
 
-from decontam import MatchSettings, Policy, Scanner, build_index, decisive, normalize_text, read_benchmarks
+from decontam import MatchSettings, Policy, Scanner, build_index, decisive, read_benchmarks
 from decontam.common import count_documents
 from decontam.readers import read_rows
 
@@ -35,11 +36,12 @@ EXCERPT_CHARS = 60
 POLICY_SWEEP: dict[str, tuple[Any, ...]] = {
     "min_coverage": (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     "long_factor": (1.0, 2.0, 3.0, 4.0, 6.0, 10.0),
-    "max_frequency": (1, 3, 10, 30, 200),
+    "max_frequency": (1, 2, 3, 5, 10, 30, 200),
     "answered_coverage": (0.1, 0.2, 0.3, 0.4, 0.5),
     "max_corpus_documents": (1, 2, 3, 4, 5, 10, None),
     "short_texts": ("report", "answered", "always"),
 }
+PLANTED_SWEEP: dict[str, tuple[Any, ...]] = {"max_frequency": (1, 2, 3, 5, 10, 30, 1000), "min_coverage": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
 SETTINGS_SWEEP: dict[str, tuple[int, ...]] = {
     "length": (30, 40, 50, 60, 80),
     "hangul_length": (12, 16, 20, 24, 30, 50),
@@ -60,15 +62,27 @@ class Case:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parts: dict[str, Callable[[Path, MatchSettings], None]] = {"cases": report_cases, "clean": report_clean, "rephrased": report_rephrased}
+    parts: dict[str, Callable[[Path, MatchSettings], None]] = {
+        "cases": report_cases,
+        "planted": lambda data, settings: report_planted(data, settings, chosen.limit),
+        "clean": report_clean,
+        "rephrased": report_rephrased,
+    }
     parser.add_argument("--part", choices=parts, help="print only this part")
     parser.add_argument("--length", type=int, default=MatchSettings.length)
     parser.add_argument("--hangul-length", type=int, default=MatchSettings.hangul_length)
+    parser.add_argument("--limit", type=int, default=6000, help="texts to plant of each group, evenly spaced")
     chosen = parser.parse_args(arguments)
-    settings = MatchSettings(length=chosen.length, hangul_length=chosen.hangul_length)
+    settings = with_length(MatchSettings(), chosen.length, chosen.hangul_length)
     for name, report in parts.items():
         if chosen.part in (None, name):
             report(chosen.data, settings)
+
+
+def with_length(settings: MatchSettings, length: int, hangul_length: int) -> MatchSettings:
+    """Other lengths of a match; a text counts as short up to these."""
+    short, hangul_short = min(settings.short_length, length), min(settings.hangul_short_length, hangul_length)
+    return replace(settings, length=length, hangul_length=hangul_length, short_length=short, hangul_short_length=hangul_short)
 
 
 def load_cases() -> list[Case]:
@@ -156,8 +170,9 @@ def score(flags: np.ndarray, cases: Sequence[Case]) -> Score:
 def report_cases(data: Path, settings: MatchSettings) -> None:
     cases, items = load_cases(), case_items()
     matches = scan_cases(items, cases, settings)
-    methods = {"default": flagged(matches, len(cases)), "any match": flagged_any(matches, len(cases))}
-    methods |= {name: rule(items, [case.text for case in cases]) for name, rule in PEERS.items()}
+    texts = [case.text for case in cases]
+    methods = {"default": flagged(matches, len(cases)), "any long match": flagged_any(matches, len(cases))}
+    methods |= {name: rule(items, texts) for name, rule in PEERS.items()}
     print(f"\n{len(set(zip(*(items[name].to_pylist() for name in ('benchmark', 'item')), strict=True)))} items, {len(cases)} documents")
     for label, title in (("leak", "leaks caught"), ("undecided", "undecided documents flagged"), ("clean", "clean documents flagged")):
         print(f"\n| {title} | documents | " + " | ".join(methods) + " |\n|---|---|" + "---|" * len(methods))
@@ -169,6 +184,10 @@ def report_cases(data: Path, settings: MatchSettings) -> None:
     print(f"\n| rule | {heading}")
     for name, flags in methods.items():
         print(f"| {name} | {score(flags, cases).cells()}")
+    runs = [score(flags, cases) for flags in paper_runs(items, texts)]
+    for name in ("precision", "recall"):
+        values = [getattr(run, name) for run in runs]
+        print(f"{name} of mode=paper over {len(runs)} seeds: {np.mean(values):.3f}, from {min(values):.3f} to {max(values):.3f}")
     print(f"\n| knob | {heading}")
     best: dict[str, tuple[Any, Score]] = {}
     for name, value, flags in sweep(matches, items, cases, settings):
@@ -183,10 +202,9 @@ def report_cases(data: Path, settings: MatchSettings) -> None:
     report_errors(matches, cases)
     real = read_benchmarks(data / "benchmarks")
     scanner = Scanner(build_index(real, settings))
-    matches = scanner.scan(column(case.text for case in cases))
+    matches = scanner.scan(column(texts))
     print("\ndecisive matches of the cases with the benchmarks of DATA (the cases leak none of those):")
-    print_matches(matches.filter(decisive(matches)), [case.id for case in cases], [case.text for case in cases])
-    report_frequency(scanner, real)
+    print_matches(matches.filter(decisive(matches)), [case.id for case in cases], texts)
 
 
 def sweep(matches: pa.Table, items: pa.Table, cases: Sequence[Case], settings: MatchSettings) -> Iterator[tuple[str, Any, np.ndarray]]:
@@ -194,25 +212,33 @@ def sweep(matches: pa.Table, items: pa.Table, cases: Sequence[Case], settings: M
     for name, values in POLICY_SWEEP.items():
         for value in values:
             yield name, value, flagged(matches, len(cases), policy_with(name, value))
-    for name, lengths in SETTINGS_SWEEP.items():
-        for length in lengths:
-            yield name, length, flagged(scan_cases(items, cases, replace(settings, **{name: length})), len(cases))
+    for name, values in SETTINGS_SWEEP.items():
+        for value in values:
+            lengths = {"length": settings.length, "hangul_length": settings.hangul_length, name: value}
+            if lengths["hangul_length"] <= lengths["length"]:
+                yield name, value, flagged(scan_cases(items, cases, with_length(settings, **lengths)), len(cases))
 
 
-def report_frequency(scanner: Scanner, items: pa.Table) -> None:
-    """How many part leaks of real items each max_frequency gives up: the first 70 % of 6,000 questions, each as a document."""
-    rows = items.filter(pc.equal(items["field"], "question")).to_pylist()
-    chosen = random.Random(0).sample(rows, min(6000, len(rows)))
-    heads = [row["text"][: int(0.7 * (row["question_chars"] or len(row["text"])))] for row in chosen]
-    matches = scanner.scan(column(heads))
-    same = [
-        all(match[name] == chosen[match["row"]][name] for name in ("benchmark", "split", "item", "field"))
-        for match in matches.select(["row", "benchmark", "split", "item", "field"]).to_pylist()
-    ]
-    own = matches.filter(pa.array(same, pa.bool_()))
-    caught = {value: flagged(own, len(heads), Policy(max_frequency=value)).sum() for value in (1, 2, 3, 5, 10, 30, 1000)}
-    print("\n| max_frequency | " + " | ".join(map(str, caught)) + " |\n|---|" + "---|" * len(caught))
-    print("| part leaks of real items caught | " + " | ".join(f"{count:.0f}" for count in caught.values()) + " |")
+def report_planted(data: Path, settings: MatchSettings, limit: int) -> None:
+    """Share of the benchmark texts, each planted in a document of its own, whose own item gets a decisive match there."""
+    everything = read_benchmarks(data / "benchmarks")
+    scanner = Scanner(build_index(everything, settings))
+    filler = [record["text"] for _, record in read_rows(CASES / "filler.jsonl")]
+    groups = planted_groups(everything, settings, limit)
+    scans = {(name, kind): own_matches(scanner, items, kind, filler) for name, items in groups.items() for kind in KINDS}
+
+    def share(names: Sequence[str], kind: str, policy: Policy) -> str:
+        caught = sum(float(flagged(scans[name, kind], len(groups[name]), policy).sum()) for name in names)
+        return f"{caught / max(1, sum(len(groups[name]) for name in names)):.4f}"
+
+    print("\n| planted | texts | " + " | ".join(KINDS) + " |\n|---|---|" + "---|" * len(KINDS))
+    for name, items in groups.items():
+        print(f"| {name} | {len(items)} | " + " | ".join(share([name], kind, Policy()) for kind in KINDS) + " |")
+    print("\n| questions and answers, with | " + " | ".join(KINDS) + " |\n|---|" + "---|" * len(KINDS))
+    for knob, values in PLANTED_SWEEP.items():
+        for value in values:
+            cells = (share(["questions", "answers"], kind, policy_with(knob, value)) for kind in KINDS)
+            print(f"| {knob} {value} | " + " | ".join(cells) + " |")
 
 
 def flagged_any(matches: pa.Table, documents: int) -> np.ndarray:
@@ -240,71 +266,13 @@ def report_errors(matches: pa.Table, cases: Sequence[Case]) -> None:
     print_matches(matches.filter(chosen), [case.id for case in cases], [case.text for case in cases])
 
 
-def question_texts(items: pa.Table) -> list[str]:
-    """What the rules below compare with: questions and answers. Passages are left out, as they are here."""
-    return [text for text, field in zip(items["text"].to_pylist(), items["field"].to_pylist(), strict=True) if field != "passage"]
-
-
-def sampled_windows(items: pa.Table, texts: Sequence[str]) -> np.ndarray:
-    """EXAONE 3.5 (section 2.2.2): any of 10 random windows of 50 normalised characters in the pool of all windows of the benchmarks.
-
-    Returned is the probability of that, float64 per text, so that the table does not hang on a seed: 1 - (1 - share in the pool) ** 10.
-    """
-    pool = {text[at : at + 50] for text in map(normalize_text, question_texts(items)) for at in range(max(1, len(text) - 49))}
-    result = np.zeros(len(texts))
-    for row, text in enumerate(map(normalize_text, texts)):
-        windows = [text[at : at + 50] for at in range(max(1, len(text) - 49))]
-        result[row] = 1 - (1 - sum(window in pool for window in windows) / len(windows)) ** 10
-    return result
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words without punctuation, as the GPT-3 rule has them (Brown et al. 2020, appendix C)."""
-    cleaned = "".join(letter if letter.isalnum() or letter.isspace() else " " for letter in text.lower())
-    return cleaned.split()
-
-
-def grams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(tokens[at : at + n]) for at in range(len(tokens) - n + 1)]
-
-
-def thirteen_grams(items: pa.Table, texts: Sequence[str]) -> np.ndarray:
-    """GPT-3 and lm-eval: any 13 consecutive words in common. 1 or 0 per text."""
-    pool = {gram for text in question_texts(items) for gram in grams(words(text), 13)}
-    return np.array([float(any(gram in pool for gram in grams(words(text), 13))) for text in texts])
-
-
-def eight_gram_share(items: pa.Table, texts: Sequence[str]) -> np.ndarray:
-    """After Tülu 3 (section 3.2): common 8-grams cover at least half of an item's tokens. 1 or 0 per text."""
-    parts = [words(text) for text in question_texts(items)]
-    result = np.zeros(len(texts))
-    owners: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for number, tokens in enumerate(parts):
-        for at, gram in enumerate(grams(tokens, 8)):
-            owners.setdefault(gram, []).append((number, at))
-    for row, text in enumerate(texts):
-        covered: dict[int, set[int]] = {}
-        for gram in set(grams(words(text), 8)):
-            for number, at in owners.get(gram, ()):
-                covered.setdefault(number, set()).update(range(at, at + 8))
-        result[row] = any(len(tokens) >= 0.5 * len(parts[number]) for number, tokens in covered.items())
-    return result
-
-
-PEERS: dict[str, Callable[[pa.Table, Sequence[str]], np.ndarray]] = {
-    "10 windows of 50": sampled_windows,
-    "13-gram": thirteen_grams,
-    "8-gram >= 50 %": eight_gram_share,
-}
-
-
 def report_clean(data: Path, settings: MatchSettings) -> None:
     scanner = Scanner(build_index(read_benchmarks(data / "benchmarks"), settings))
     files = [data / "text" / "en" / f"{name}.jsonl.gz" for name in CLEAN_ENGLISH]
     files += sorted((data / "text" / "ko").glob("*.jsonl.gz"))
     lists = []
     policies = {f"coverage {share}": Policy(min_coverage=share) for share in (0.3, 0.5, 0.6, 0.7, 0.8)}
-    policies |= {f"short {choice}": policy_with("short_texts", choice) for choice in ("answered", "always")}
+    policies |= {f"short {choice}": policy_with("short_texts", choice) for choice in ("report", "always")}
     print("\n| file | documents | MB | any match | short texts and passages only | " + " | ".join(policies) + " |")
     print("|---" * (5 + len(policies)) + "|")
     for path in files:
@@ -360,7 +328,7 @@ def report_rephrased(data: Path, settings: MatchSettings) -> None:
     names = list(dict.fromkeys(groups.tolist()))
     results: dict[str, np.ndarray] = {}
     for length in (20, 30, 40, 50):
-        shorter = replace(settings, length=length, hangul_length=min(length, settings.hangul_length))
+        shorter = with_length(settings, length, min(length, settings.hangul_length))
         matches = Scanner(build_index(items, shorter)).scan(column(texts))
         matches = matches.filter(pc.equal(matches["item"], pa.array(own).take(matches["row"])))
         results[f"own item, {length} characters, any"] = flagged_any(matches, len(texts))
@@ -378,19 +346,6 @@ def report_rephrased(data: Path, settings: MatchSettings) -> None:
     ):
         quantiles = (np.quantile(values[groups == name], share) for name in names)
         print(f"| {label}, {share:.0%} quantile | " + " | ".join(f"{value:.3g}" for value in quantiles) + " |")
-
-
-def likeness(items: pa.Table, own: Sequence[str], texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Per text: normalised characters of its longest stretch in its own item's texts, and share of the question's words that it has."""
-    originals: dict[str, list[str]] = {}
-    for item, text in zip(items["item"].to_pylist(), items["text"].to_pylist(), strict=True):
-        originals.setdefault(item, []).append(text)
-    stretch, kept = np.zeros(len(texts)), np.zeros(len(texts))
-    for row, (item, text) in enumerate(zip(own, texts, strict=True)):
-        pairs = [SequenceMatcher(None, normalize_text(part), normalize_text(text), autojunk=False) for part in originals[item]]
-        stretch[row] = max(pair.find_longest_match().size for pair in pairs)
-        kept[row] = len(set(words(originals[item][0])) & set(words(text))) / len(set(words(originals[item][0])))
-    return stretch, kept
 
 
 if __name__ == "__main__":

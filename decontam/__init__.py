@@ -10,19 +10,23 @@ Usage:
 
 from __future__ import annotations
 
-from decontam.benchmarks import ITEM_SCHEMA, BenchmarkFile, iter_benchmarks, read_benchmarks
-from decontam.common import count_documents
-from decontam.errors import DecontamError
-from decontam.fields import FieldMap, field_map
-from decontam.index import Index, add_benchmarks, build_index, load_index, remove_benchmarks, save_index
-from decontam.matches import MATCH_SCHEMA
-from decontam.normalize import Normalized, normalize_batch, normalize_text
-from decontam.paper import PaperScanner
-from decontam.policy import Policy, contaminated, decisive
-from decontam.registry import BenchmarkSource, available, load_registry, resolve
-from decontam.scan import Scanner
-from decontam.segment import Segment
-from decontam.settings import MatchSettings
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # imported when first used: help of the commands should not wait for numba
+    from decontam.benchmarks import ITEM_SCHEMA, BenchmarkFile, iter_benchmarks, read_benchmarks
+    from decontam.common import count_documents
+    from decontam.errors import DecontamError
+    from decontam.fields import FieldMap, field_map
+    from decontam.index import Index, add_benchmarks, build_index, load_index, remove_benchmarks, save_index
+    from decontam.matches import MATCH_SCHEMA
+    from decontam.normalize import Normalized, normalize_batch, normalize_text
+    from decontam.paper import PaperScanner
+    from decontam.policy import Policy, contaminated, decisive
+    from decontam.registry import BenchmarkSource, available, load_registry, resolve
+    from decontam.scan import Scanner
+    from decontam.segment import Segment
+    from decontam.settings import MatchSettings
 
 __all__ = [
     "ITEM_SCHEMA",
@@ -55,3 +59,44 @@ __all__ = [
     "resolve",
     "save_index",
 ]
+
+_HOMES = {
+    "BenchmarkFile": "benchmarks",
+    "ITEM_SCHEMA": "benchmarks",
+    "iter_benchmarks": "benchmarks",
+    "read_benchmarks": "benchmarks",
+    "count_documents": "common",
+    "DecontamError": "errors",
+    "FieldMap": "fields",
+    "field_map": "fields",
+    "Index": "index",
+    "add_benchmarks": "index",
+    "build_index": "index",
+    "load_index": "index",
+    "remove_benchmarks": "index",
+    "save_index": "index",
+    "MATCH_SCHEMA": "matches",
+    "Normalized": "normalize",
+    "normalize_batch": "normalize",
+    "normalize_text": "normalize",
+    "PaperScanner": "paper",
+    "Policy": "policy",
+    "contaminated": "policy",
+    "decisive": "policy",
+    "BenchmarkSource": "registry",
+    "available": "registry",
+    "load_registry": "registry",
+    "resolve": "registry",
+    "Scanner": "scan",
+    "Segment": "segment",
+    "MatchSettings": "settings",
+}
+"""The module of each public name."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'decontam' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"decontam.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -27,7 +27,7 @@ from decontam.seeds import SEPARATOR, Seeds, build_seeds, window_positions
 from decontam.settings import MatchSettings
 from decontam.storage import map_array, read_manifest, save_array, verify_file, write_file
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ITEM_COLUMNS = ("benchmark", "split", "item", "field", "text")
 MANIFEST = "segment.json"
 ITEMS = "items.parquet"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from decontam.commands import app as decontam_app
 from pipeline import __version__, stage_commands
 from pipeline import options as opt
 from pipeline.errors import RunFailed, UserError
@@ -169,6 +170,8 @@ for _command in (stage_commands.ingest, stage_commands.refine):
 app.add_typer(stage_commands.dedup_app, name="dedup", rich_help_panel=_STAGES)
 app.add_typer(stage_commands.classify_app, name="classify", rich_help_panel=_STAGES)
 app.command(rich_help_panel=_STAGES)(stage_commands.decontaminate)
+decontam_app.command("scan", rich_help_panel="Scan")(stage_commands.decontam_scan)
+app.add_typer(decontam_app, name="decontam", rich_help_panel=_STAGES)
 app.add_typer(stage_commands.balance_app, name="balance", rich_help_panel=_STAGES)
 
 

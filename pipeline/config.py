@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.balance.config import BalanceConfig
 from pipeline.classify.config import ClassifyConfig
-from pipeline.decontaminate.config import DecontaminateConfig
+from pipeline.decontaminate.config import DecontaminateConfig, in_registry
 from pipeline.dedup.config import DedupConfig
 from pipeline.errors import UserError
 from pipeline.ingest.config import IngestConfig
@@ -178,6 +178,7 @@ _PATH_KEYS = frozenset(
         "path",
         "inputs",
         "benchmarks",
+        "data",
         "language_model",
         "output",
         "sample",
@@ -195,14 +196,15 @@ _PATH_KEYS = frozenset(
 def absolute(settings: AnySettings) -> AnySettings:
     """The same settings with every local path made absolute: workers, here or on a cluster, have folders of their own."""
 
-    def fixed(value: Any, is_path: bool) -> Any:
+    def fixed(value: Any, key: str) -> Any:
         if isinstance(value, dict):
-            return {key: fixed(item, key in _PATH_KEYS) for key, item in value.items()}
+            return {name: fixed(item, name) for name, item in value.items()}
         if isinstance(value, list):
-            return [fixed(item, is_path) for item in value]
-        return os.path.abspath(value) if is_path and isinstance(value, str) and value and "://" not in value else value
+            return [fixed(item, key) for item in value]
+        is_path = key in _PATH_KEYS and isinstance(value, str) and value and "://" not in value
+        return os.path.abspath(value) if is_path and not (key == "benchmarks" and in_registry(value)) else value
 
-    return type(settings).model_validate(fixed(settings.model_dump(mode="json"), False))
+    return type(settings).model_validate(fixed(settings.model_dump(mode="json"), ""))
 
 
 def first_error(error: ValidationError) -> str:

@@ -68,9 +68,9 @@ CANNED: dict[str, str] = {
         from clusters c left join (select id, source, title, url from kept_dedup) d on d.id = c.cluster
         group by c.cluster order by cluster_size desc, c.cluster""",
     "contamination": """
-        select benchmark, action, count(*) as matches, count(distinct id) as documents, count(distinct item) as items,
-               max(length) as longest_characters, round(max(coverage), 3) as highest_coverage,
-               any_value(url order by length desc) as url_of_longest
+        select benchmark, action, count(*) as matches, count(distinct id) as documents, count(distinct (split, item)) as items,
+               count(distinct id) filter (where answered) as answered_documents, max(length) as longest_characters,
+               round(max(item_coverage), 3) as highest_coverage, any_value(url order by length desc) as url_of_longest
         from contamination group by benchmark, action order by documents desc, benchmark, action""",
 }
 CANNED = {name: re.sub(r"\s+", " ", sql).strip() for name, sql in CANNED.items()}

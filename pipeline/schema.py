@@ -28,17 +28,26 @@ MATCH = pa.struct(
         pa.field("split", pa.string()),
         pa.field("item", pa.string()),
         pa.field("field", pa.string()),
+        pa.field("entry", pa.int32()),
         pa.field("start", pa.int64()),
         pa.field("end", pa.int64()),
+        pa.field("item_start", pa.int64()),
+        pa.field("item_end", pa.int64()),
         pa.field("length", pa.int32()),
         pa.field("coverage", pa.float64()),
+        pa.field("item_coverage", pa.float64()),
         pa.field("frequency", pa.int32()),
         pa.field("required", pa.int32()),
+        pa.field("answered", pa.bool_()),
+        pa.field("corpus_documents", pa.int32()),
     ]
 )
-"""One benchmark match inside a document: `start`/`end` are UTF-8 byte offsets into `text`, `length` counts normalised
-characters, `coverage` is the share of the item that the match covers, `frequency` the number of items that hold its seed,
-`required` the length that had to be reached in the match's script (a shorter match is a whole short item)."""
+"""One benchmark match inside a document, as `decontam.MATCH_SCHEMA` has it: `entry` is the number of the text among those of the benchmark,
+`start`/`end` are UTF-8 byte offsets into `text`, `item_start`/`item_end` into the benchmark's text, `length` counts normalised characters,
+`coverage` is the share of the item that the match covers, `item_coverage` that of all its matches in this document, `frequency` the number
+of items that hold its rarest part, `required` the length that had to be reached in the match's script (a shorter match is a whole short
+item), `answered` whether the item's answer stands in the document, too, and `corpus_documents` in how many documents of the corpus the
+match's rarest part stands."""
 
 
 CUT_LINE = pa.struct([pa.field("line", pa.int32()), pa.field("reason", pa.string()), pa.field("text", pa.string())])

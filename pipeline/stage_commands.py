@@ -170,11 +170,23 @@ def dedup_curve(
     typer.echo(json.dumps(json_of(found), indent=1) if as_json else render(found, compare))
 
 
+ActionOption = Annotated[str | None, typer.Option("--action", help="drop the document, mask the matched span, or only tag it.")]
+
+
 def decontaminate(
     inputs: opt.InputPaths,
     output: opt.Out,
-    benchmarks: Annotated[list[str], typer.Option(help="Benchmark file or folder, repeatable (JSONL, Parquet, CSV).", show_default=False)],
-    action: Annotated[str | None, typer.Option(help="drop the document, mask the matched span, or only tag it.")] = None,
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Option(help="Benchmark file, folder, or name of the registry, repeatable (JSONL, Parquet, CSV).", show_default=False),
+    ] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Folder of an index by `onnuri decontam build`, instead of --benchmarks.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder that holds the local copies of the registry's benchmarks.", show_default=False)
+    ] = None,
+    action: ActionOption = None,
     text_column: opt.TextColumn = "text",
     id_column: opt.IdColumn = "id",
     engine: opt.Engine = opt.EngineName.local,
@@ -185,14 +197,55 @@ def decontaminate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Find benchmark text in documents and keep it out; OUT/matches.parquet is the evidence."""
-    from pipeline.alone import Inputs, settings_from
+    from pipeline.alone import Inputs
+
+    given = {"benchmarks": benchmarks, "index": index, "data": data, "action": action}
+    options = _options(engine, address, workers)
+    _decontaminate("decontaminate", given, overrides, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
+
+
+def decontam_scan(
+    inputs: opt.InputPaths,
+    index: Annotated[str, typer.Option("--index", "-i", help="Folder of an index by `onnuri decontam build`.", show_default=False)],
+    output: opt.Out,
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Look only for this benchmark of the index (name or glob), repeatable.", show_default=False)
+    ] = None,
+    action: ActionOption = None,
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    overrides: opt.Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Scan documents for the benchmarks of an index: `onnuri decontaminate` with an index. `review` shows what was found."""
+    from pipeline.alone import Inputs
+
+    given = {"index": index, "only": benchmark, "action": action}
+    options = _options(engine, address, workers)
+    _decontaminate("decontam scan", given, overrides, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
+
+
+def _decontaminate(
+    command: str,
+    given: dict[str, Any],
+    overrides: list[str] | None,
+    inputs: Inputs,
+    output: Path,
+    options: Options,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    from pipeline.alone import settings_from
     from pipeline.decontaminate import move
     from pipeline.decontaminate.config import DecontaminateConfig
 
-    config = settings_from(DecontaminateConfig, {"benchmarks": benchmarks, "action": action}, overrides or [], "decontaminate")
+    config = settings_from(DecontaminateConfig, given, overrides or [], command)
     move.check(config)
-    options = _options(engine, address, workers)
-    _run_move("decontaminate", move.run, config, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
+    _run_move("decontaminate", move.run, config, inputs, output, options, quiet, as_json)
 
 
 classify_app = typer.Typer(

@@ -1,4 +1,4 @@
-"""What was found, for people: one table of all matches of a segment and a report per benchmark and item."""
+"""What was found, for people: one table of all matches of a segment, and the report on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from decontam import MatchSettings
+from pipeline.decontaminate.actions import Actions
+from pipeline.decontaminate.report import Benchmark, report
 from pipeline.decontaminate.stages import Decontaminate
 from pipeline.schema import BY_NAME, MATCH
 from pipeline.segment import write_json
@@ -20,31 +23,40 @@ MATCHES_SCHEMA = pa.schema(
 )
 """matches.parquet: the document, the match (offsets in the document's `text` as it was written), and what was done."""
 
-_ORDER = ("id", "start", "benchmark", "item", "split", "field", "end")
+_ORDER = ("id", "start", "benchmark", "item", "split", "field", "entry", "item_start", "end")
 
 
 @dataclass(frozen=True)
 class EvidenceTask:
-    """Collects the matches of all shards into matches.parquet and sums them up in report.json."""
+    """Collects the matches of all shards into matches.parquet and sums them up in report.json; holds all matches.
+
+    index: where the index is, as the report says it. windows: of each document that were looked for (`mode: paper`), 0 for all.
+    """
 
     paths: tuple[str, ...] = field(metadata={"fingerprint": False})
     shards: tuple[tuple[str, str], ...]
     """Kind (kept or dropped) and content hash of the shard at each path."""
 
-    masks: bool
-    benchmarks: tuple[tuple[str, int], ...]
-    """Every benchmark that was looked for, and its number of items."""
+    index: str
+    settings: MatchSettings
+    windows: int
+    seed: int
+    actions: Actions
+    benchmarks: tuple[Benchmark, ...]
+    """Every benchmark that was looked for."""
 
     name: str = "matches"
     inputs: tuple[str, ...] = ()
+    version: str = "2"
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         """Write both files; the receipt says how many matches there are."""
-        tables = [_matches_of(path, kind, self.masks) for path, (kind, _) in zip(self.paths, self.shards, strict=True)]
+        tables = [_matches_of(path, kind, self.actions.masks) for path, (kind, _) in zip(self.paths, self.shards, strict=True)]
         matches = pa.concat_tables([MATCHES_SCHEMA.empty_table(), *tables])
         matches = matches.take(pc.sort_indices(matches, sort_keys=[(name, "ascending") for name in _ORDER])).combine_chunks()
         write_table(folder / "matches.parquet", matches)
-        write_json(folder / "report.json", report(matches, dict(self.benchmarks)))
+        mode = {"mode": "paper", "windows": self.windows, "seed": self.seed} if self.windows else {"mode": "exhaustive"}
+        write_json(folder / "report.json", {"index": self.index, **mode, **report(matches, self.settings, self.actions, self.benchmarks)})
         return {"matches": len(matches)}
 
 
@@ -75,41 +87,3 @@ def _flattened(table: pa.Table, kind: str, masks: bool) -> pa.Table:
     is_masked = pc.and_(pa.scalar(masks), pc.is_in(width, pa.array([1], pa.int64())))
     action = pa.array(["drop"] * len(parents)) if kind == "dropped" else pc.if_else(is_masked, "mask", "tag")
     return pa.table([*documents.values(), *members.values(), action], schema=MATCHES_SCHEMA)
-
-
-def report(matches: pa.Table, benchmarks: dict[str, int]) -> dict[str, Any]:
-    """Per benchmark (every one that was looked for) and per item found: documents, longest match, highest coverage, documents by action."""
-    found: dict[str, dict[str, Any]] = {
-        name: {"items": items, "items_found": 0, "documents": 0, "longest": 0, **_actions(()), "found": []}
-        for name, items in sorted(benchmarks.items())
-    }
-    per_benchmark: dict[str, set[tuple[str, str]]] = {}
-    per_item: dict[tuple[str, str, str], dict[str, Any]] = {}
-    columns = ("benchmark", "split", "item", "id", "action", "length", "coverage")
-    values = [matches.column(name).to_pylist() for name in columns]
-    for benchmark, split, item, document, action, length, coverage in zip(*values, strict=True):
-        entry = per_item.setdefault((benchmark, split, item), {"seen": set(), "longest": 0, "coverage": 0.0})
-        entry["seen"].add((document, action))
-        entry["longest"], entry["coverage"] = max(entry["longest"], length), max(entry["coverage"], coverage)
-        per_benchmark.setdefault(benchmark, set()).add((document, action))
-    for (benchmark, split, item), entry in sorted(per_item.items()):
-        listed = found[benchmark]
-        listed["items_found"] += 1
-        listed["longest"] = max(listed["longest"], entry["longest"])
-        facts = {"longest": entry["longest"], "coverage": round(entry["coverage"], 4)}
-        listed["found"].append({"item": item, "split": split, **facts, "documents": _documents(entry["seen"]), **_actions(entry["seen"])})
-    for benchmark, seen in per_benchmark.items():
-        found[benchmark] |= {"documents": _documents(seen), **_actions(seen)}
-    return {"matches": len(matches), "documents": len(set(matches.column("id").to_pylist())), "benchmarks": found}
-
-
-def _documents(seen: set[tuple[str, str]]) -> int:
-    return len({document for document, _ in seen})
-
-
-def _actions(seen: Any) -> dict[str, int]:
-    """Documents by what was done about these matches; a document with a masked and a tagged one counts as masked."""
-    done: dict[str, set[str]] = {"drop": set(), "mask": set(), "tag": set()}
-    for document, action in seen:
-        done[action].add(document)
-    return {"dropped": len(done["drop"]), "masked": len(done["mask"]), "tagged": len(done["tag"] - done["mask"])}

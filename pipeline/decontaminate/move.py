@@ -1,84 +1,56 @@
-"""The decontaminate move: index the benchmarks, scan every document, and collect the evidence."""
+"""The decontaminate move: index the benchmarks, scan every document, count what is common, act on it, and collect the evidence."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import xxhash
-
-from decontam import DecontamError, build_index, read_benchmarks, save_index
-from decontam.benchmarks import benchmark_names
-from decontam.readers import find_files, stem
+from pipeline.decontaminate import common, index
 from pipeline.decontaminate.config import DecontaminateConfig
 from pipeline.decontaminate.evidence import EvidenceTask
+from pipeline.decontaminate.report import Benchmark
+from pipeline.decontaminate.scan import ScanTask, scan
 from pipeline.decontaminate.stages import Decontaminate
 from pipeline.documents import DocumentReader
 from pipeline.errors import RunFailed, UserError
 from pipeline.segment import Segment
 from pipeline.splits import Split
 
-INDEX = "index"
-"""Name of the step that builds the index, of its task, and of the folder that holds it."""
-
-
-@dataclass(frozen=True)
-class IndexTask:
-    """Reads the benchmarks and builds the index. settings: `DecontaminateConfig.index_settings`."""
-
-    settings: dict[str, Any]
-    inputs: tuple[str, ...] = field(metadata={"fingerprint": False})
-    names: tuple[str, ...]
-    """Each file's benchmark with the suffixes that say how the file is read: its items are the same wherever the folder lies."""
-
-    name: str = INDEX
-
-    def __call__(self, folder: Path) -> dict[str, Any]:
-        """Write the index to `folder`/index; the receipt counts the items of each benchmark."""
-        config = DecontaminateConfig(benchmarks=list(self.inputs), **self.settings)
-        items = _items(config)
-        try:
-            save_index(build_index(items, config.match_settings()), folder / INDEX)
-        except DecontamError as error:
-            raise UserError(f"decontaminate.benchmarks: {_sentence(error)}") from error
-        return {"items": _items_per_benchmark(items)}
-
-
-def check(config: DecontaminateConfig) -> None:
-    """Read every benchmark file. Raises UserError for one that is missing or can't be read, or has no usable field."""
-    _items(config)
+check = index.check
 
 
 def run(segment: Segment, splits: Sequence[Split], config: DecontaminateConfig, available: frozenset[str]) -> list[Split]:
-    """Index, scan, and write matches.parquet and report.json to the segment's folder; returns the kept shards.
+    """Do the whole move, and write matches.parquet and report.json to the segment's folder; returns the kept shards.
 
-    `available`: the columns that the splits have. Raises UserError for benchmarks that can't be read and for splits without text.
+    What was scanned by an earlier run in the same place is not scanned again: another policy or action reads the matches only, another
+    benchmark is looked for alone. available: the columns that the splits have. Raises UserError for benchmarks and indexes that can't be
+    used, and for splits without text.
     """
     missing = sorted(Decontaminate.reads - available)
     if missing:
         raise UserError(f"decontaminate needs columns that its input lacks ({', '.join(missing)}); run the moves before it first")
-    [receipt] = segment.step(INDEX, [_index_task(config)])
-    content = json.dumps(sorted((name, facts["xxh3"]) for name, facts in receipt["outputs"].items()))
-    stage = Decontaminate(
-        index=str(segment.step_folder(INDEX) / INDEX),
-        fingerprint=xxhash.xxh3_128_hexdigest(content.encode()),
-        action=config.action,
-        min_coverage=config.min_coverage,
-        long_factor=config.long_factor,
-        max_frequency=config.max_frequency,
-        report_fields=tuple(config.report_fields),
-    )
-    kept = segment.rows(splits, DocumentReader(), (stage,), columns=available | Decontaminate.writes)
-    segment.step("matches", [_evidence_task(segment, kept, config, receipt["items"])], into=segment.directory)
+    looked_for = index.prepare(segment, config)
+    windows, seed = (config.windows, config.seed) if config.mode == "paper" else (0, 0)
+    scanned = scan(segment, [ScanTask(split, looked_for.benchmarks, str(looked_for.folder), windows, seed) for split in splits])
+    [receipt] = segment.step(common.STEP, [common.CommonTask(tuple(scanned))])
+    actions = config.actions()
+
+    def stages(split: Split) -> tuple[Decontaminate]:
+        name = common.counted_name(split.name)
+        return (Decontaminate(str(segment.step_folder(common.STEP) / name), str(receipt["outputs"][name]["xxh3"]), actions),)
+
+    kept = segment.rows(splits, DocumentReader(), stages, columns=available | Decontaminate.writes)
+    paths, shards = _shards(segment, kept)
+    benchmarks = tuple(Benchmark(name, fingerprint, looked_for.items[name]) for name, fingerprint in looked_for.benchmarks)
+    evidence = EvidenceTask(paths, shards, looked_for.shown, looked_for.settings, windows, seed, actions, benchmarks)
+    segment.step("matches", [evidence], into=segment.directory)
     return kept
 
 
-def _evidence_task(segment: Segment, kept: Sequence[Split], config: DecontaminateConfig, items: dict[str, int]) -> EvidenceTask:
-    """The task over all shards that the receipts of this segment list with their hashes."""
+def _shards(segment: Segment, kept: Sequence[Split]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Paths of all kept and dropped shards, and of each its kind and the hash that its receipt gives."""
     paths, shards = [], []
     for split in sorted(kept, key=lambda split: split.name):
         receipt = _receipt(segment.directory / "receipts" / f"{split.name}.json")
@@ -87,7 +59,7 @@ def _evidence_task(segment: Segment, kept: Sequence[Split], config: Decontaminat
             if facts:
                 paths.append(str(segment.directory / kind / f"{split.name}.parquet"))
                 shards.append((kind, str(facts["xxh3"])))
-    return EvidenceTask(tuple(paths), tuple(shards), config.action == "mask", tuple(sorted(items.items())))
+    return tuple(paths), tuple(shards)
 
 
 def _receipt(path: Path) -> dict[str, Any]:
@@ -96,30 +68,3 @@ def _receipt(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunFailed(f"can't read the receipt '{path}': {error}; run again") from error
     return receipt
-
-
-def _index_task(config: DecontaminateConfig) -> IndexTask:
-    try:
-        paths = [path.absolute() for path in find_files(config.benchmarks)]
-        benchmarks = benchmark_names(paths)
-    except DecontamError as error:
-        raise UserError(f"decontaminate.benchmarks: {_sentence(error)}") from error
-    names = tuple(benchmark + path.name[len(stem(path)) :] for benchmark, path in zip(benchmarks, paths, strict=True))
-    return IndexTask(config.index_settings(), tuple(map(str, paths)), names)
-
-
-def _items(config: DecontaminateConfig) -> pa.Table:
-    try:
-        return read_benchmarks(config.benchmarks, config.field_maps(), config.match_settings())
-    except DecontamError as error:
-        raise UserError(f"decontaminate.benchmarks: {_sentence(error)}") from error
-
-
-def _items_per_benchmark(items: pa.Table) -> dict[str, int]:
-    distinct = items.select(["benchmark", "split", "item"]).group_by(["benchmark", "split", "item"], use_threads=False).aggregate([])
-    counts = distinct.group_by("benchmark", use_threads=False).aggregate([([], "count_all")]).to_pylist()
-    return {str(row["benchmark"]): int(row["count_all"]) for row in sorted(counts, key=lambda row: row["benchmark"])}
-
-
-def _sentence(error: DecontamError) -> str:
-    return str(error).removesuffix(".")

@@ -1,4 +1,4 @@
-"""The stage that looks for benchmark text in documents, writes the evidence, and drops, masks or tags what is contaminated."""
+"""The stage that acts on the benchmark text found in documents: it writes the evidence, and drops, masks or tags what is contaminated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from decontam import DecontamError, Policy, Scanner, decisive, load_index
 from decontam.normalize import normalize_batch
+from pipeline.decontaminate.actions import DROP, MASK, Actions
 from pipeline.decontaminate.mask import cut, moved
-from pipeline.errors import RunFailed
+from pipeline.decontaminate.scan import text_hashes
 from pipeline.schema import MATCH, with_columns
 from pipeline.stage import decide
 
@@ -21,48 +22,66 @@ NOTHING_LEFT = "nothing_left_after_mask"
 """`drop_reason` of a document of which masking would leave no letter or digit."""
 
 
-@functools.lru_cache(maxsize=2)
-def load_scanner(index: str, fingerprint: str) -> Scanner:
-    """The scanner of an index folder, opened once per process (`fingerprint` makes another index at the same place another scanner).
+@dataclass(frozen=True)
+class Found:
+    """The matches of a split. ids: of the documents that have any. rows: where those of each document are, (first, one past the last), by
+    its id and the hash of its text. Documents of one id and one text have the same matches, which are here once."""
 
-    Raises RunFailed for an index that is missing or damaged: it was written by this run.
-    """
-    try:
-        return Scanner(load_index(index))
-    except DecontamError as error:
-        raise RunFailed(f"the benchmark index can't be used: {str(error).removesuffix('.')}") from error
+    matches: pa.Table
+    ids: pa.Array
+    rows: dict[tuple[str, int], tuple[int, int]]
+
+    def of(self, table: pa.Table) -> pa.Table:
+        """The matches of a table's documents, with `row` (int64, ascending): that of the document in the table."""
+        candidates = np.flatnonzero(pc.is_in(table["id"], self.ids).to_numpy())
+        hashes = text_hashes(table["text"].take(pa.array(candidates)))
+        keys = zip(table["id"].take(pa.array(candidates)).to_pylist(), hashes.tolist(), strict=True)
+        ranges = np.array([self.rows.get(key, (0, 0)) for key in keys], np.int64).reshape(-1, 2)
+        counts = ranges[:, 1] - ranges[:, 0]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        matches = self.matches.take(pa.array(np.repeat(ranges[:, 0], counts) + within))
+        return matches.append_column("row", pa.array(np.repeat(candidates, counts)))
+
+
+@functools.lru_cache(maxsize=1)
+def load_found(path: str, fingerprint: str) -> Found:
+    """The matches of one split; a worker does one split at a time. The fingerprint tells a rewritten file from a remembered one."""
+    matches = pq.read_table(path, use_threads=False).combine_chunks()
+    documents = matches["document"].to_numpy()
+    first = np.flatnonzero(np.concatenate([[True], documents[1:] != documents[:-1]])[: len(documents)])
+    begins = matches.select(["id", "text_hash"]).take(pa.array(first))
+    rows: dict[tuple[str, int], tuple[int, int]] = {}
+    ends = [*first[1:].tolist(), len(documents)]
+    for id_, text, begin, end in zip(begins["id"].to_pylist(), begins["text_hash"].to_pylist(), first.tolist(), ends, strict=False):
+        rows.setdefault((id_, text), (begin, end))
+    return Found(matches, pc.unique(begins["id"]), rows)
 
 
 @dataclass(frozen=True)
 class Decontaminate:
-    """Writes `contamination`; sets `drop_reason` to `contaminated:<benchmark>` of the longest decisive match, or masks, or neither.
+    """Writes `contamination`; sets `drop_reason` to `contaminated:<benchmark>` of the longest match that says drop, or masks, or neither.
 
-    A document that masking would leave without a letter or digit is dropped as NOTHING_LEFT, its text and evidence as they were.
-    index: folder of the index; fingerprint: hash of its files. action: drop, mask or tag. The rest is `decontam.Policy`.
+    A document that masking would leave without a letter or digit is dropped as NOTHING_LEFT; a dropped document's text and evidence stay as
+    they were. found: file of the split's matches (`common.COUNTED_SCHEMA`); fingerprint: its hash.
     """
 
-    index: str = field(metadata={"fingerprint": False})
+    found: str = field(metadata={"fingerprint": False})
     fingerprint: str
-    action: str = "drop"
-    min_coverage: float = Policy.min_coverage
-    long_factor: float = Policy.long_factor
-    max_frequency: int = Policy.max_frequency
-    report_fields: tuple[str, ...] = Policy.report_fields
+    actions: Actions = field(default_factory=Actions)
 
     name: ClassVar[str] = "decontaminate"
-    version: ClassVar[str] = "2"
-    reads: ClassVar[frozenset[str]] = frozenset({"text"})
+    version: ClassVar[str] = "3"
+    reads: ClassVar[frozenset[str]] = frozenset({"id", "text"})
     writes: ClassVar[frozenset[str]] = frozenset({"contamination", "text", "text_bytes"})
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """`table` with `contamination`, offsets being those of `text` as it is afterwards, and with the action taken."""
-        matches = load_scanner(self.index, self.fingerprint).scan(table.column("text")).combine_chunks()
-        policy = Policy(self.min_coverage, self.long_factor, self.max_frequency, self.report_fields)
-        is_decisive = decisive(matches, policy)
-        if self.action == "mask":
-            table, matches = _mask(table, matches, np.asarray(is_decisive))
-        if self.action == "drop":
-            table = _drop(table, matches.filter(is_decisive))
+        matches = load_found(self.found, self.fingerprint).of(table)
+        codes, rows = self.actions.decide(matches), matches["row"].to_numpy()
+        dropped = np.isin(rows, rows[codes == DROP])
+        if self.actions.masks:
+            table, matches = _mask(table, matches, (codes == MASK) & ~dropped)
+        table = _drop(table, matches.filter(pa.array(codes == DROP)))
         return with_columns(table, {"contamination": evidence(matches, len(table))})
 
 
@@ -92,27 +111,31 @@ def _drop(table: pa.Table, matches: pa.Table) -> pa.Table:
     return table
 
 
-def _mask(table: pa.Table, matches: pa.Table, is_decisive: np.ndarray) -> tuple[pa.Table, pa.Table]:
-    """Cut the decisive spans out of `text` and move the evidence to where it is now; set `drop_reason` where nothing would be left."""
+def _mask(table: pa.Table, matches: pa.Table, is_cut: np.ndarray) -> tuple[pa.Table, pa.Table]:
+    """Cut these spans out of `text` and move the evidence to where it is now; set `drop_reason` where nothing would be left."""
     rows = matches.column("row").to_numpy()
     starts, ends = matches.column("start").to_numpy().copy(), matches.column("end").to_numpy().copy()
-    texts: list[str | None] = table.column("text").to_pylist() if is_decisive.any() else []
+    cut_rows, masked_texts = np.unique(rows[is_cut]), []
+    texts: list[str | None] = table.column("text").take(pa.array(cut_rows)).to_pylist()
     nothing_left: list[int] = []
-    for row in np.unique(rows[is_decisive]).tolist():
+    for row, text in zip(cut_rows.tolist(), texts, strict=True):
         own = slice(*np.searchsorted(rows, [row, row + 1]))
-        chosen = is_decisive[own]
+        chosen = is_cut[own]
         spans = list(zip(starts[own][chosen].tolist(), ends[own][chosen].tolist(), strict=True))
-        masked, cut_starts, cut_ends = cut((texts[row] or "").encode(), spans)
-        if len(normalize_batch(pa.array([masked.decode()])).codepoints) == 0:
+        masked, cut_starts, cut_ends = cut((text or "").encode(), spans)
+        masked_texts.append(masked.decode())
+        if len(normalize_batch(pa.array(masked_texts[-1:])).codepoints) == 0:
             nothing_left.append(row)
+            masked_texts[-1] = text or ""
             continue
-        texts[row] = masked.decode()
         starts[own] = moved(starts[own], cut_starts, cut_ends, is_end=False)
         ends[own] = moved(ends[own], cut_starts, cut_ends, is_end=True)
     for name, values in (("start", starts), ("end", ends)):
         matches = matches.set_column(matches.schema.get_field_index(name), name, pa.array(values))
-    if texts:
-        table = with_columns(table, {"text": pa.array(texts, pa.large_string())})
+    if masked_texts:
+        is_masked = pa.array(np.isin(np.arange(len(table)), cut_rows))
+        text = table.column("text").cast(pa.large_string())
+        table = with_columns(table, {"text": pc.replace_with_mask(text, is_masked, pa.array(masked_texts, pa.large_string()))})
     if nothing_left:
         table = decide(table, "drop_reason", pa.array(np.isin(np.arange(len(table)), nothing_left)), NOTHING_LEFT)
     return with_columns(table, {"text_bytes": pc.binary_length(table.column("text")).cast(pa.int64())}), matches

@@ -151,27 +151,36 @@ class Tables:
         ]
         return {"before": before, "after": last, "languages": languages}
 
-    def contamination(self, looked_for: dict[str, Any]) -> dict[str, Any] | None:
-        """Matches per benchmark and the longest ones; null without matches.parquet.
+    def contamination(self, looked_for: dict[str, Any], by_length: dict[str, Any]) -> dict[str, Any] | None:
+        """Per benchmark what was found and done, the longest matches, and documents by length; null without matches.parquet.
 
-        looked_for: `benchmarks` of decontaminate/report.json, which names those without a match, too, and how many items each has.
+        looked_for: `benchmarks` of decontaminate/report.json, which names those without a match, too, and how many items each has;
+        by_length: its documents with a match of at least so many characters.
         """
         if self._folder.file("decontaminate", "matches.parquet") is None:
             return None
         benchmarks = self.rows(
             "contamination",
-            f"""select benchmark, count(distinct id) as documents, count(distinct id) filter (where action = 'drop') as dropped,
-            count(distinct item) as items, count(*) as matches, max(length) as longest, max(coverage) as highest_coverage
-            from contamination group by benchmark order by documents desc, benchmark limit {LABELS}""",
+            f"""with documents as (select benchmark, id, max(length) as longest, max(coverage) as coverage, count(*) as matches,
+            max(case action when 'drop' then 2 when 'mask' then 1 else 0 end) as fate, bool_or(answered) as answered
+            from contamination group by benchmark, id),
+            items as (select benchmark, count(distinct (split, item)) as items from contamination group by benchmark)
+            select benchmark, count(*) as documents, count(*) filter (where fate = 2) as dropped,
+            count(*) filter (where fate = 1) as masked, count(*) filter (where fate = 0) as tagged,
+            count(*) filter (where answered) as answered, any_value(items) as items,
+            sum(matches)::bigint as matches, max(longest) as longest, max(coverage) as highest_coverage
+            from documents join items using (benchmark) group by benchmark order by documents desc, benchmark limit {LABELS}""",
         )
         longest = self.rows(
             "longest matches",
             f"""select benchmark, item, field, length, coverage, action, source, url, id from contamination
             order by length desc, id, benchmark, item limit {LARGEST}""",
         )
+        lengths = sorted(int(length) for length in by_length if length.isascii() and length.isdigit() and len(length) < 7)
         return {
             "documents": self._one("select count(distinct id) from contamination"),
             "benchmarks": shown(_with_clean(benchmarks, looked_for)),
+            "by_length": [{"length": length, "documents": int(number(by_length, str(length)))} for length in lengths],
             "longest": shown(longest),
         }
 
@@ -195,7 +204,8 @@ class Tables:
 def _with_clean(found: list[dict[str, Any]], looked_for: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of benchmarks that were found, each with the number of items it has, then those of which nothing was found."""
     rows = [row | {"items_total": int(number(looked_for, str(row["benchmark"]), "items")) or None} for row in found]
-    nothing = {"documents": 0, "dropped": 0, "items": 0, "matches": 0, "longest": None, "highest_coverage": None}
+    counts = ("documents", "dropped", "masked", "tagged", "answered", "items", "matches")
+    nothing = {**dict.fromkeys(counts, 0), "longest": None, "highest_coverage": None}
     names = {row["benchmark"] for row in found}
     clean = [name for name in sorted(looked_for) if name not in names]
     return rows + [{"benchmark": name, **nothing, "items_total": int(number(looked_for, name, "items")) or None} for name in clean]

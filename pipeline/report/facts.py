@@ -24,7 +24,7 @@ def build_report(run: Path) -> dict[str, Any]:
     """
     folder = open_run(run)
     published = folder.file("decontaminate", "report.json")
-    looked_for = _nested(read_json(published, folder.gaps), "benchmarks") if published else {}
+    found = read_json(published, folder.gaps) if published else {}
     with contextlib.closing(connect_folder(folder)) as connection:
         tables = distributions.Tables(connection, folder)
         report: dict[str, Any] = {
@@ -42,7 +42,7 @@ def build_report(run: Path) -> dict[str, Any]:
             "personal": refined.personal(tables),
             "speed": [_speed(segment) for segment in folder.segments] + _corpus_speed(folder),
             "duplicates": duplicates(tables, folder),
-            "contamination": tables.contamination(looked_for),
+            "contamination": tables.contamination(_nested(found, "benchmarks"), _nested(found, "by_length")),
             "quarantine": tables.quarantine(),
         }
     report["headline"] = _headline(folder, report)

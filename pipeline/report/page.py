@@ -72,6 +72,7 @@ def render_page(report: dict[str, Any]) -> str:
         histograms=_histograms(report["lengths"]),
         rules=_rules(report["rules"]),
         found=_duplicates(report["duplicates"]),
+        leaked=_leaked(report["contamination"]),
         speed=_speed(report["speed"]),
         config=json.dumps(report["run"]["config"], indent=1, ensure_ascii=False),
     )
@@ -242,6 +243,16 @@ def _duplicates(duplicates: dict[str, Any] | None) -> dict[str, Any]:
         label = f"Probability that a pair is found, by similarity from 0 to 1; the threshold is {curve['threshold']:g}"
         shown["curve"] = {"chart": charts.areas(lines, curve["threshold"], label), "ticks": ["0", "0.25", "0.5", "0.75", "1"]}
     return shown
+
+
+def _leaked(contamination: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The chart of documents by the length of their longest match, with the ticks of its axis; none where nothing was found."""
+    bars = contamination["by_length"] if contamination else []
+    if not any(bar["documents"] for bar in bars):
+        return None
+    said = ", ".join(f"{bar['documents']:,} of at least {bar['length']}" for bar in bars)
+    chart = charts.columns([bar["documents"] for bar in bars], f"Documents with a match of so many characters: {said}")
+    return {"chart": chart, "ticks": [f"≥ {bar['length']}" for bar in bars]}
 
 
 def _speed(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:

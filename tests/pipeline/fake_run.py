@@ -221,7 +221,9 @@ def make_run(run: Path, documents: int = 120, splits: int = 2, until: str = "bal
             segment.step("link", [Publish("clusters", _clusters(run))], into=segment.directory)
         if move == "decontaminate":
             segment.step("matches", [Publish("matches", _matches())], into=segment.directory)
-            write_json(segment.directory / "report.json", {"benchmarks": {"kmmlu": {"items": 30, "found": []}, "haerae": {"items": 12}}})
+            looked_for = {"kmmlu": {"items": 30, "found": []}, "haerae": {"items": 12}}
+            by_length = {"100": 0, "24": 5, "<b>": 7, "50": 4, "30": "x"}
+            write_json(segment.directory / "report.json", {"benchmarks": looked_for, "by_length": by_length})
         parts = segment.rows(parts, Shards(), (Pretend(STAGES[move]),), frozenset(available))
     if until == "balance":
         _corpus(run, parts)

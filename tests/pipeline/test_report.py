@@ -132,7 +132,11 @@ def test_duplicates_and_contamination_are_summed_up(report):
     assert [row["size"] for row in duplicates["largest"]] == [7, 3, 2, 2]
     kmmlu = report["contamination"]["benchmarks"][0]
     assert (kmmlu["benchmark"], kmmlu["documents"], kmmlu["dropped"], kmmlu["items"], kmmlu["longest"]) == ("kmmlu", 4, 4, 4, 53)
+    assert (kmmlu["masked"], kmmlu["tagged"], kmmlu["answered"]) == (0, 0, 0)
     assert report["contamination"]["documents"] == 5
+    lengths = [(one["length"], one["documents"]) for one in report["contamination"]["by_length"]]
+    assert lengths == [(24, 5), (30, 0), (50, 4), (100, 0)]
+    assert "5 of at least 24, 0 of at least 30, 4 of at least 50" in render_page(report)
     clean = report["contamination"]["benchmarks"][-1]
     assert (kmmlu["items_total"], clean["benchmark"], clean["documents"], clean["items_total"]) == (30, "haerae", 0, 12)
 

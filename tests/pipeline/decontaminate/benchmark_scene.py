@@ -8,14 +8,25 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from decontam import load_index
+from pipeline.decontaminate.actions import Actions
+from pipeline.decontaminate.common import CommonTask, counted_name
+from pipeline.decontaminate.config import DecontaminateConfig
+from pipeline.decontaminate.move import run
+from pipeline.decontaminate.scan import Scanned, ScanTask
+from pipeline.decontaminate.stages import Decontaminate
+from pipeline.engine import Engine
+from pipeline.progress import Progress
 from pipeline.schema import arrow_schema
+from pipeline.segment import Segment
 from pipeline.shards import file_facts
 from pipeline.splits import DOCUMENTS, Part, Split
+from tests.pipeline.fake_run import InlineEngine
 
 ENGLISH = "A farmer keeps seventeen geese and twice as many ducks; if he sells nine birds on Monday, how many birds does he still have?"
 KOREAN = "민수는 시장에서 사과 열두 개와 배 다섯 개를 샀고 동생에게 사과 세 개를 주었습니다. 민수에게 남은 과일은 모두 몇 개입니까?"
 PASSAGE = "The old lighthouse on the northern cape was built by three brothers who had lost their father in a winter storm."
-SHORT = "Which gas do plants absorb?"
+SHORT = "Which gas do green plants absorb from the air?"
 
 CLEAN = (
     "The harbour office publishes tide tables for the coming year, and fishermen read them before they leave the pier in the morning.",
@@ -62,3 +73,34 @@ def shard(path: Path, name: str, rows: pa.Table) -> Split:
     pq.write_table(rows, target)
     facts = file_facts(target)
     return Split(name, (Part(str(target), target.name, DOCUMENTS, "", facts["xxh3"], facts["bytes"]),))
+
+
+def stage_for(folder: Path, index: str, rows: pa.Table, actions: Actions | None = None) -> Decontaminate:
+    """The stage for a table: its matches are looked for and counted in `folder` first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    benchmarks = tuple((segment.benchmark, segment.fingerprint) for segment in load_index(index).segments)
+    task = ScanTask(shard(folder / "in", "a", rows), benchmarks, index)
+    task(folder)
+    scanned = Scanned("a", str(folder / f"{task.name}.parquet"), "", tuple(name for name, _ in benchmarks))
+    CommonTask((scanned,))(folder)
+    path = folder / counted_name("a")
+    return Decontaminate(str(path), str(file_facts(path)["xxh3"]), actions or Actions())
+
+
+def do(
+    folder: Path,
+    splits: list[Split],
+    config: DecontaminateConfig,
+    engine: Engine | None = None,
+    columns: frozenset[str] = frozenset({"id", "text"}),
+) -> Path:
+    """Run the move in a run directory, in this process unless there is an engine; returns the move's folder."""
+    segment = Segment(folder, "decontaminate", engine or InlineEngine(), Progress(quiet=True), config.min_kept_share)
+    run(segment, splits, config, columns)
+    return folder / "decontaminate"
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """What a move gives: shards and evidence, without its steps, receipts and times."""
+    names = [*folder.glob("kept/*"), *folder.glob("dropped/*"), folder / "matches.parquet", folder / "report.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(names)}

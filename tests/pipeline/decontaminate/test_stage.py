@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pytest
 
-from decontam import build_index, normalize_text, read_benchmarks, save_index
-from pipeline.decontaminate.move import IndexTask
-from pipeline.decontaminate.stages import NOTHING_LEFT, Decontaminate
+from decontam import Policy, build_index, normalize_text, read_benchmarks, save_index
+from pipeline.decontaminate.actions import Action, Actions, Override
+from pipeline.decontaminate.scan import ScanTask
+from pipeline.decontaminate.stages import NOTHING_LEFT
 from pipeline.errors import RunFailed
 from pipeline.schema import BY_NAME
 from pipeline.stage import apply
-from tests.pipeline.decontaminate.benchmark_scene import CLEAN, ENGLISH, KOREAN, documents, table, write_benchmark
+from tests.pipeline.decontaminate.benchmark_scene import CLEAN, ENGLISH, KOREAN, documents, shard, stage_for, table, write_benchmark
+
+Look = Callable[..., pa.Table]
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +29,32 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "index")
 
 
+@pytest.fixture
+def look(index: str, tmp_path: Path) -> Look:
+    """The stage applied to a table (the scene's without one): `look(rows, action, policy...)`."""
+
+    def result(rows: pa.Table | None = None, actions: Actions | None = None) -> pa.Table:
+        rows = table() if rows is None else rows
+        return stage_for(tmp_path / "scan", index, rows, actions)(rows)
+
+    return result
+
+
+MASK, TAG = Actions("mask"), Actions("tag")
+
+
 def reasons(result: pa.Table) -> dict[str, str | None]:
     given = result.column("drop_reason").to_pylist() if "drop_reason" in result.column_names else [None] * len(result)
     return dict(zip(result.column("id").to_pylist(), given, strict=True))
 
 
-def test_drops_leaks_of_both_languages_and_keeps_the_rest(index: str) -> None:
-    dropped = {document: reason for document, reason in reasons(Decontaminate(index, "a")(table())).items() if reason}
+def test_drops_leaks_of_both_languages_and_keeps_the_rest(look: Look) -> None:
+    dropped = {document: reason for document, reason in reasons(look()).items() if reason}
     assert dropped == {"leak-en": "contaminated:geese", "leak-ko": "contaminated:fruit", "leak-both": "contaminated:geese"}
 
 
-def test_evidence_spans_are_the_benchmark_text(index: str) -> None:
-    result = Decontaminate(index, "a")(table())
+def test_evidence_spans_are_the_benchmark_text(look: Look) -> None:
+    result = look()
     found = dict(zip(result.column("id").to_pylist(), result.column("contamination").to_pylist(), strict=True))
     assert [match["item"] for match in found["leak-both"]] == ["g1", "k1"]
     assert found["clean-en"] == found["clean-ko"] == found["empty"] == found["null"] == []
@@ -45,32 +65,32 @@ def test_evidence_spans_are_the_benchmark_text(index: str) -> None:
         assert match["coverage"] == 1.0 and match["length"] == len(normalize_text(item))
 
 
-def test_passages_and_short_items_are_reported_and_kept(index: str) -> None:
-    result = Decontaminate(index, "a")(table())
+def test_passages_and_short_items_are_reported_and_kept(look: Look) -> None:
+    result = look()
     found = dict(zip(result.column("id").to_pylist(), result.column("contamination").to_pylist(), strict=True))
     assert [match["field"] for match in found["passage"]] == ["passage"]
     assert [match["item"] for match in found["short"]] == ["g2"]
     assert reasons(result)["passage"] is None and reasons(result)["short"] is None
-    strict = Decontaminate(index, "a", report_fields=())
-    assert reasons(strict(table()))["passage"] == "contaminated:geese"
+    assert reasons(look(actions=Actions(policy=Policy(report_fields=()))))["passage"] == "contaminated:geese"
+    assert reasons(look(actions=Actions(policy=Policy(short_texts="always"))))["short"] == "contaminated:geese"
 
 
-def test_column_types_are_those_of_the_document_table(index: str) -> None:
-    for action in ("drop", "mask", "tag"):
-        result = Decontaminate(index, "a", action)(table())
+def test_column_types_are_those_of_the_document_table(look: Look) -> None:
+    for action in get_args(Action):
+        result = look(actions=Actions(action))
         assert {name: result.schema.field(name).type for name in ("contamination", "text")} == {
             name: BY_NAME[name].type for name in ("contamination", "text")
         }
 
 
-def test_tag_drops_nothing_and_leaves_the_text(index: str) -> None:
-    result = Decontaminate(index, "a", "tag")(table())
+def test_tag_drops_nothing_and_leaves_the_text(look: Look) -> None:
+    result = look(actions=TAG)
     assert set(reasons(result).values()) == {None}
     assert result.column("text").equals(table().column("text"))
 
 
-def test_mask_takes_out_the_item_and_nothing_else(index: str) -> None:
-    result = Decontaminate(index, "a", "mask")(table())
+def test_mask_takes_out_the_item_and_nothing_else(look: Look) -> None:
+    result = look(actions=MASK)
     assert set(reasons(result).values()) == {None}
     texts = dict(zip(result.column("id").to_pylist(), result.column("text").to_pylist(), strict=True))
     assert texts["leak-both"] is not None
@@ -83,8 +103,8 @@ def test_mask_takes_out_the_item_and_nothing_else(index: str) -> None:
     assert sizes == {name: None if text is None else len(text.encode()) for name, text in texts.items()}
 
 
-def test_masked_evidence_points_at_the_space(index: str) -> None:
-    result = Decontaminate(index, "a", "mask")(table())
+def test_masked_evidence_points_at_the_space(look: Look) -> None:
+    result = look(actions=MASK)
     for document, text, matches in zip(*(result.column(name).to_pylist() for name in ("id", "text", "contamination")), strict=True):
         for match in matches:
             span = text.encode()[match["start"] : match["end"]].decode()
@@ -94,13 +114,12 @@ def test_masked_evidence_points_at_the_space(index: str) -> None:
                 assert len(normalize_text(span)) == match["length"]
 
 
-def test_a_masked_text_has_nothing_left_to_mask(index: str) -> None:
-    stage = Decontaminate(index, "a", "mask")
-    once = stage(table()).select(["id", "text"])
-    assert stage(once).column("text").equals(once.column("text"))
+def test_a_masked_text_has_nothing_left_to_mask(look: Look) -> None:
+    once = look(actions=MASK).select(["id", "text"])
+    assert look(once, MASK).column("text").equals(once.column("text"))
 
 
-def test_a_document_of_which_masking_leaves_nothing_is_dropped_as_it_was(index: str) -> None:
+def test_a_document_of_which_masking_leaves_nothing_is_dropped_as_it_was(look: Look) -> None:
     rows: dict[str, str | None] = {
         "whole": f"«{ENGLISH}»",
         "twice": f"{KOREAN}\n{KOREAN}",
@@ -108,7 +127,7 @@ def test_a_document_of_which_masking_leaves_nothing_is_dropped_as_it_was(index: 
         "dots": "...",
         "empty": "",
     }
-    result = Decontaminate(index, "a", "mask")(table(rows))
+    result = look(table(rows), MASK)
     assert reasons(result) == {"whole": NOTHING_LEFT, "twice": NOTHING_LEFT, "rest": None, "dots": None, "empty": None}
     texts, sizes = result.column("text").to_pylist(), result.column("text_bytes").to_pylist()
     assert texts[:2] == [rows["whole"], rows["twice"]] and texts[2] == " ? 7" and sizes == [len(text.encode()) for text in texts]
@@ -118,45 +137,70 @@ def test_a_document_of_which_masking_leaves_nothing_is_dropped_as_it_was(index: 
 
 
 @pytest.mark.parametrize("action", ["drop", "mask"])
-def test_batches_do_not_matter(index: str, action: str) -> None:
-    stage, whole = Decontaminate(index, "a", action), table(documents() | {"only": KOREAN})
+def test_batches_do_not_matter(index: str, tmp_path: Path, action: Action) -> None:
+    whole = table(documents() | {"only": KOREAN})
+    stage = stage_for(tmp_path, index, whole, Actions(action))
     together = stage(whole)
     alone = pa.concat_tables([stage(whole.slice(row, 1)) for row in range(len(whole))], promote_options="default")
     assert alone.column("contamination").to_pylist() == together.column("contamination").to_pylist()
     assert reasons(alone) == reasons(together)
 
 
-def test_the_longest_match_names_the_reason_whatever_its_place(index: str) -> None:
+def test_the_longest_match_names_the_reason_whatever_its_place(look: Look) -> None:
     longer = max((ENGLISH, "geese"), (KOREAN, "fruit"), key=lambda pair: len(normalize_text(pair[0])))[1]
     rows: dict[str, str | None] = {"a": f"{KOREAN}\n{ENGLISH}", "b": f"{ENGLISH}\n{KOREAN}"}
-    assert set(reasons(Decontaminate(index, "a")(table(rows))).values()) == {f"contaminated:{longer}"}
+    assert set(reasons(look(table(rows))).values()) == {f"contaminated:{longer}"}
 
 
-def test_an_earlier_decision_stays(index: str) -> None:
+def test_an_earlier_decision_stays(look: Look) -> None:
     rows = table().append_column("drop_reason", pa.array(["earlier"] * len(table())))
-    assert set(reasons(Decontaminate(index, "a")(rows)).values()) == {"earlier"}
+    assert set(reasons(look(rows)).values()) == {"earlier"}
 
 
-def test_empty_table_and_stage_contract(index: str) -> None:
-    empty = Decontaminate(index, "a")(table().slice(0, 0))
+def test_empty_table_and_stage_contract(look: Look, index: str, tmp_path: Path) -> None:
+    empty = look(table().slice(0, 0))
     assert len(empty) == 0 and empty.schema.field("contamination").type == BY_NAME["contamination"].type
-    parted = apply(Decontaminate(index, "a"), table())
+    parted = apply(stage_for(tmp_path, index, table()), table())
     assert len(parted.kept) + len(parted.dropped) == len(table()) and len(parted.dropped) == 3
 
 
-def test_a_damaged_index_stops_the_run(index: str, tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match=r"benchmark index can't be used.*manifest"):
-        Decontaminate(str(tmp_path), "gone")(table())
+def test_an_index_that_is_gone_or_has_changed_stops_the_scan(index: str, tmp_path: Path) -> None:
+    task = ScanTask(shard(tmp_path / "in", "a", table()), (("geese", "0"),), str(tmp_path))
+    with pytest.raises(RunFailed, match=r"benchmark index can't be used.*index\.json"):
+        task(tmp_path)
+    with pytest.raises(RunFailed, match="was changed while the run read it"):
+        replace(task, index=index)(tmp_path)
 
 
-def test_index_task_writes_below_its_name(tmp_path: Path) -> None:
-    write_benchmark(tmp_path / "files")
-    paths = sorted(str(path) for path in (tmp_path / "files").iterdir())
-    (tmp_path / "out").mkdir()
-    facts = IndexTask({}, tuple(paths), ("fruit.jsonl", "geese.jsonl"))(tmp_path / "out")
-    assert facts == {"items": {"fruit": 1, "geese": 2}}
-    made = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert made and all(name.startswith("index/") for name in made)
+def test_documents_of_one_id_are_told_apart_by_their_text(index: str, tmp_path: Path) -> None:
+    texts = [CLEAN[0], ENGLISH, CLEAN[1], ENGLISH, KOREAN]
+    rows = pa.table({"id": ["same"] * len(texts), "text": texts}, schema=table().schema)
+    result = stage_for(tmp_path, index, rows, TAG)(rows)
+    assert [[match["benchmark"] for match in found] for found in result.column("contamination").to_pylist()] == [
+        [],
+        ["geese"],
+        [],
+        ["geese"],
+        ["fruit"],
+    ]
+    assert [match["corpus_documents"] for found in result.column("contamination").to_pylist() for match in found] == [2, 2, 1]
+
+
+def test_each_benchmark_has_its_own_action_and_policy(look: Look) -> None:
+    rows: dict[str, str | None] = {
+        "both": f"{CLEAN[0]} {ENGLISH} {CLEAN[1]} {KOREAN}",
+        "fruit": f"{CLEAN[1]} {KOREAN}",
+        "geese": f"{ENGLISH} {CLEAN[0]}",
+    }
+    mask_fruit = look(table(rows), Actions("drop", overrides=(Override("fruit", "mask", Policy()),)))
+    assert reasons(mask_fruit) == {"both": "contaminated:geese", "fruit": None, "geese": "contaminated:geese"}
+    texts = dict(zip(rows, mask_fruit.column("text").to_pylist(), strict=True))
+    assert texts["both"] == rows["both"] and normalize_text(texts["fruit"]) == normalize_text(CLEAN[1])
+    [fruit, geese] = [Override("fr*", "drop", Policy()), Override("*", "tag", Policy())]
+    assert set(reasons(look(table(rows), Actions("mask", overrides=(fruit, geese)))).values()) == {"contaminated:fruit", None}
+    assert set(reasons(look(table(rows), Actions("mask", overrides=(geese, fruit)))).values()) == {None}
+    longer = Override("geese", "drop", Policy(min_coverage=1.0, max_corpus_documents=1))
+    assert reasons(look(table(rows), Actions("tag", overrides=(longer,))))["geese"] == "contaminated:geese"  # the whole item
 
 
 def test_real_items_are_found_in_full(shared_data: Path, tmp_path: Path) -> None:
@@ -168,7 +212,8 @@ def test_real_items_are_found_in_full(shared_data: Path, tmp_path: Path) -> None
     fields = items.column("field").to_pylist()[::11]
     required = [24 if sum("가" <= c <= "힣" for c in text) * 2 >= len(normalize_text(text)) else 50 for text in texts]
     planted = {f"p{row}": f"{CLEAN[row % 2]}\n{text}\n{CLEAN[1 - row % 2]}" for row, text in enumerate(texts)}
-    result = reasons(Decontaminate(str(tmp_path / "index"), "real")(table(planted | {"clean": CLEAN[0]})))
+    rows = table({**planted, "clean": CLEAN[0]})
+    result = reasons(stage_for(tmp_path, str(tmp_path / "index"), rows)(rows))
     long = [row for row, text in enumerate(texts) if len(normalize_text(text)) >= required[row] and fields[row] == "question"]
     assert len(long) > 100
     assert [row for row in long if result[f"p{row}"] is None] == []
