@@ -283,11 +283,12 @@ def _tables(
     benchmarks: list[str], data: Path | None, registry: Path | None, fields: Path | None, settings: MatchSettings
 ) -> Iterator[pa.Table]:
     """The items of what was asked for, a table of ITEM_SCHEMA for each benchmark."""
-    from decontam.benchmarks import iter_benchmarks
+    from decontam.benchmarks import check_findable, iter_benchmarks
     from decontam.registry import load_registry, resolve
 
     files = resolve(benchmarks, data, load_registry(*([registry] if registry else [])))
-    return iter_benchmarks(files, _field_maps(fields), settings)
+    for table in iter_benchmarks(files, _field_maps(fields), settings):
+        yield check_findable(table, settings)
 
 
 def _field_maps(path: Path | None) -> dict[str, FieldMap]:

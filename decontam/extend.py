@@ -16,6 +16,9 @@ removed later: the size decides speed on repetitive text, never the result."""
 _MOST_WINDOWS = 32
 """Windows of a stretch whose frequency is asked; of more, as many, evenly spread."""
 
+_BLOCK = 16
+"""Characters that are compared together: periodic text is grown again at every period."""
+
 _TABLE = (types.int64, read_only(types.uint32), read_only(types.uint8), read_only(types.uint32))
 _TEXT = (read_only(types.uint32), read_only(types.int64), read_only(types.int64), read_only(types.int64))
 _HITS = (read_only(types.int64), read_only(types.int64))
@@ -57,6 +60,16 @@ def look_up(hashes, shift, directory, fingerprints, candidates, seeds):
     return count
 
 
+@numba.njit(inline="always")
+def _same_block(codes, position, pool, at):
+    """Whether the next _BLOCK characters are equal, compared without a branch for each."""
+    left, right = np.uint64(position), np.uint64(at)
+    different = np.uint32(0)
+    for step in range(np.uint64(_BLOCK)):
+        different |= codes[left + step] ^ np.uint32(pool[right + step])
+    return different == 0
+
+
 @numba.njit(
     [
         types.int64(*_TEXT, *_HITS, read_only(types.uint32), pool, types.int64, types.int64, types.int64, writable(types.int64))
@@ -85,11 +98,17 @@ def find_substrings(codes, offsets, documents, positions, candidates, seeds, pos
         if diagonal[cell] == line and position < grown_to[cell]:
             continue
         right = 0
+        most = min(end - position, len(pool) - at)
+        while right + _BLOCK <= most and _same_block(codes, position + right, pool, at + right):
+            right += _BLOCK
         while position + right < end and codes[position + right] == pool[at + right]:
             right += 1
         if right < width:
             continue
         left = 0
+        most = min(position - begin, at)
+        while left + _BLOCK <= most and _same_block(codes, position - left - _BLOCK, pool, at - left - _BLOCK):
+            left += _BLOCK
         while position - left > begin and codes[position - left - 1] == pool[at - left - 1]:
             left += 1
         diagonal[cell] = line

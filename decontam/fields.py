@@ -34,10 +34,13 @@ class FieldMap:
     benchmark: tuple[str, ...] = ("benchmark",)
     split: tuple[str, ...] = ("split",)
     text: tuple[str, ...] = ("text",)
-    question: tuple[str, ...] = ("turns", "question", "prompt", "instruction")
-    choices: tuple[str, ...] = ("choices", "options")
+    question: tuple[str, ...] = (
+        *("turns", "question.stem", "question", "prompt"),
+        *("instruction + input", "instruction + instances.input", "instruction"),
+    )
+    choices: tuple[str, ...] = ("choices", "options", "question.choices", "A + B + C + D")
     answer: tuple[str, ...] = ("answer", "solution", "canonical_solution", "answers", "answerKey")
-    passage: tuple[str, ...] = ("passage", "context")
+    passage: tuple[str, ...] = ("passage", "context", "paragraph")
     answer_base: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,11 +72,14 @@ def field_map(table: object, base: FieldMap | None = None, where: str = "the fie
     for key, value in table.items():
         if key not in known:
             raise DecontamError(f"{where} has the unknown key {key!r}; {suggestion(str(key), known)}")
-        changes[key] = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        names = [value] if isinstance(value, str) else value
+        if key != "answer_base" and not (isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)):
+            raise DecontamError(f"{where} has {key} = {value!r:.80}; give the name of a key or a list of names.")
+        changes[key] = value if key == "answer_base" else tuple(names)
     try:
         return replace(base, **changes)
     except DecontamError as error:
-        raise DecontamError(f"{where}: {error}") from None
+        raise DecontamError(f"{where.removesuffix(',')}: {error}") from None
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

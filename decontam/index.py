@@ -28,7 +28,7 @@ from decontam.errors import DecontamError
 from decontam.seeds import SeedTable, merge_seeds
 from decontam.segment import FORMAT_VERSION, Segment, build_segment, folder_name, load_segment, save_segment
 from decontam.settings import MatchSettings
-from decontam.storage import map_array, read_manifest, save_array, verify_file, write_file
+from decontam.storage import locked, map_array, read_manifest, save_array, verify_file, write_file
 
 MANIFEST = "index.json"
 MERGED = "merged.json"
@@ -150,7 +150,14 @@ def save_index(index: Index, folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists() and not (path / "segments").is_dir():
         raise DecontamError(f"{path} holds other files and no index; name an empty folder or one that an index was written to.")
-    (path / "segments").mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        _save(index, path)
+
+
+def _save(index: Index, path: Path) -> None:
+    """As `save_index`, for a folder that is locked."""
+    (path / "segments").mkdir(exist_ok=True)
     for segment in index.segments:
         save_segment(segment, path / "segments" / folder_name(segment.benchmark, segment.fingerprint))
     _save_merged(index, path)
@@ -192,22 +199,26 @@ def add_benchmarks(folder: str | os.PathLike[str], items: pa.Table) -> Index:
     A benchmark's segment holds all of its items: those of the table replace earlier ones. Raises DecontamError as `load_index` and
     `build_segment` do.
     """
-    index = load_index(folder)
-    segments = {segment.benchmark: segment for segment in (*index.segments, *build_segments(items, index.settings))}
-    changed = make_index(index.settings, segments.values())
-    save_index(changed, folder)
+    _read(Path(folder))  # so that what is no index is not locked
+    with locked(Path(folder)):
+        index = load_index(folder)
+        segments = {segment.benchmark: segment for segment in (*index.segments, *build_segments(items, index.settings))}
+        changed = make_index(index.settings, segments.values())
+        _save(changed, Path(folder))
     return changed
 
 
 def remove_benchmarks(folder: str | os.PathLike[str], names: Iterable[str]) -> Index:
     """Take benchmarks out of an index; returns what is left. Raises DecontamError as `load_index` does."""
     removed = set(names)
-    index = load_index(folder)
-    unknown = sorted(removed - set(index.by_name))
-    if unknown:
-        raise DecontamError(f"the index {folder} lacks the benchmark '{unknown[0]}'; it has {', '.join(index.by_name) or 'none'}.")
-    changed = make_index(index.settings, (segment for segment in index.segments if segment.benchmark not in removed))
-    save_index(changed, folder)
+    _read(Path(folder))  # so that what is no index is not locked
+    with locked(Path(folder)):
+        index = load_index(folder)
+        unknown = sorted(removed - set(index.by_name))
+        if unknown:
+            raise DecontamError(f"the index {folder} lacks the benchmark '{unknown[0]}'; it has {', '.join(index.by_name) or 'none'}.")
+        changed = make_index(index.settings, (segment for segment in index.segments if segment.benchmark not in removed))
+        _save(changed, Path(folder))
     return changed
 
 
@@ -232,7 +243,11 @@ def _set_fingerprint(fingerprints: Iterable[str]) -> str:
 def _save_merged(index: Index, path: Path) -> None:
     folder = path / "merged" / index.fingerprint
     if folder.exists():
-        return
+        try:
+            _load_merged(folder, index.settings, index.segments)
+            return
+        except DecontamError:
+            shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

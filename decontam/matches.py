@@ -3,17 +3,22 @@ stands there too."""
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pyarrow as pa
 
 from decontam.extend import count_hangul, window_frequency
-from decontam.hashing import MULTIPLIERS
+from decontam.hashing import MULTIPLIERS, is_hangul
 from decontam.index import Index
 from decontam.normalize import Normalized, normalize_batch, normalize_buffers, normalize_text
 from decontam.segment import Segment
 
 ANSWER_REACH = 200
 """Normalised characters before and after a question within which a short answer counts."""
+
+COPULAS = ("입니다", "이다", "이에요", "이예요", "예요", "이었습니다", "였습니다", "이었다", "였다", "이라고", "라고")
+"""Endings of a short Korean answer. Where the question goes on in words (`호수 이름은 백록담이다`) that is prose, no quiz."""
 
 _COLUMNS: dict[str, pa.DataType] = {
     "row": pa.int64(),
@@ -41,7 +46,7 @@ text, or of its question alone if that is more, that the match covers, 0 to 1. i
 document together. frequency: items of the benchmark that hold the match's windows, at the quartile of the rarest (for a whole short text:
 items with the same text). required: characters that make a match of this script; a shorter match is a whole short text. answered: the
 item's answer stands in the document too, a long one as a match anywhere, a short one between word boundaries within ANSWER_REACH
-characters of this match and outside of it."""
+characters of this match and outside of it; a Korean one may have a copula, if a mark or a line's end follows both that and the match."""
 
 
 class Spans:
@@ -66,6 +71,16 @@ class Spans:
             after = int(starts[row] + lengths[row])
             inside[row] = breaks[starts[row]] != 0 and (after == len(breaks) or breaks[after] != 0)
         return inside
+
+    def stops(self, document: int, place: int) -> bool:
+        """Whether a mark, a line's end or the text's end comes next after the first `place` characters (1 or more)."""
+        text = self.of(document)
+        assert text.starts is not None and text.ends is not None  # asked for above
+        if place == len(text.codepoints):
+            return True
+        begin = self._offsets[document]
+        gap = self._data[begin + text.ends[place - 1] : begin + text.starts[place]].tobytes().decode("utf-8", "ignore")
+        return any(character in "\r\n" or unicodedata.category(character)[0] in "PS" for character in gap)
 
 
 def describe(index: Index, matches: np.ndarray, spans: Spans) -> pa.Table:
@@ -129,24 +144,29 @@ def _frequency(
         rows = first[(hangul[first] > 0) == family.hangul]
         if family.whole or not len(rows):
             continue
-        table, own = index.tables[family.name], np.ones(len(rows), np.int32)
+        table = index.tables[family.name]
+        places, which = np.unique(np.stack([at[rows], length[rows]]), axis=1, return_inverse=True)
+        begins, lengths = np.ascontiguousarray(places)
+        own = np.ones(len(begins), np.int32)
         # fmt: off
         window_frequency(
             index.pool, table.shift, table.directory, table.fingerprints, table.postings, family.strides.width, family.strides.pool,
-            family.hangul, MULTIPLIERS, index.starts, index.numbers, at[rows], length[rows], index.bases[number], index.bases[number + 1],
+            family.hangul, MULTIPLIERS, index.starts, index.numbers, begins, lengths, index.bases[number], index.bases[number + 1],
             index.settings.max_seed_items, own,
         )
         # fmt: on
-        frequency[rows] = own
+        frequency[rows] = own[which.reshape(-1)]
     return frequency[first][same]
 
 
 def _document_spans(spans: Spans, document: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     begins, ends = np.empty(len(document), np.int64), np.empty(len(document), np.int64)
-    for row, (number, first, size) in enumerate(zip(document.tolist(), start.tolist(), length.tolist(), strict=True)):
+    order = np.argsort(document, kind="stable")
+    numbers, counts = np.unique(document, return_counts=True)
+    for number, rows in zip(numbers.tolist(), np.split(order, np.cumsum(counts)[:-1]), strict=True):
         text = spans.of(number)
         assert text.starts is not None and text.ends is not None  # asked for in Spans
-        begins[row], ends[row] = text.starts[first], text.ends[first + size - 1]
+        begins[rows], ends[rows] = text.starts[start[rows]], text.ends[start[rows] + length[rows] - 1]
     return begins, ends
 
 
@@ -166,15 +186,13 @@ def _together(
     group = np.zeros(len(order), np.int64)
     changed = (document[order][1:] != document[order][:-1]) | (entry[order][1:] != entry[order][:-1])
     np.cumsum(changed, out=group[1:])
-    covered, in_core = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-    reached, before = 0, -1
-    for position, row in enumerate(order.tolist()):
-        if group[position] != before:
-            reached, before = 0, int(group[position])
-        first, last = max(reached, int(inside[row])), int(inside[row] + length[row])
-        covered[before] += max(0, last - first)
-        in_core[before] += max(0, min(last, int(core[row])) - first)
-        reached = max(reached, last)
+    first, core_last = inside[order], core[order]
+    last = first + length[order]
+    room = int(whole.max()) + 1  # so that what was reached in one group lies before all of the next
+    reached = np.maximum.accumulate(group * room + last) - group * room
+    first[1:] = np.maximum(first[1:], reached[:-1] + (group[:-1] - group[1:]) * room)
+    covered = np.bincount(group, np.maximum(0, last - first))
+    in_core = np.bincount(group, np.maximum(0, np.minimum(last, core_last) - first))
     share = np.empty(len(order), np.float64)
     share[order] = np.maximum(covered[group] / whole[order], in_core[group] / core[order])
     return share
@@ -194,21 +212,27 @@ def _answered(segment: Segment, spans: Spans, document: np.ndarray, start: np.nd
         if (number, int(numbers[row])) in long_answers:
             answered[row] = True
         elif answers[row]:
-            text = spans.of(number)
             before = (max(0, first - ANSWER_REACH), first)
-            after = (first + size, min(len(text.codepoints), first + size + ANSWER_REACH))
-            answered[row] = any(_has_words(text, low, high, answers[row]) for low, high in (after, before))
+            after = (first + size, min(len(spans.of(number).codepoints), first + size + ANSWER_REACH))
+            answered[row] = any(_has_answer(spans, number, first + size, *stretch, answers[row]) for stretch in (after, before))
     return answered
 
 
-def _has_words(text: Normalized, low: int, high: int, words: str) -> bool:
-    """Whether `words` stand between word boundaries in a stretch of a text."""
+def _has_answer(spans: Spans, document: int, match_end: int, low: int, high: int, answer: str) -> bool:
+    """Whether an answer stands between word boundaries in the stretch from `low` to `high` of a document, or with a copula."""
+    text = spans.of(document)
     assert text.breaks is not None  # asked for in Spans
+    endings = ("", *COPULAS) if is_hangul(ord(answer[-1])) else ("",)
     stretch = text.codepoints[low:high].tobytes().decode("utf-32-le")
-    at = stretch.find(words)
+    at = stretch.find(answer)
     while at >= 0:
-        after = low + at + len(words)
-        if text.breaks[low + at] and (after == len(text.codepoints) or text.breaks[after]):
-            return True
-        at = stretch.find(words, at + 1)
+        if text.breaks[low + at]:
+            for ending in endings:
+                end = at + len(answer) + len(ending)
+                bounded = low + end == len(text.codepoints) or (low + end < len(text.codepoints) and text.breaks[low + end])
+                if not bounded or not stretch.startswith(ending, at + len(answer)):
+                    continue
+                if not ending or (spans.stops(document, match_end) and spans.stops(document, low + end)):
+                    return True
+        at = stretch.find(answer, at + 1)
     return False

@@ -10,13 +10,13 @@ import json
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from decontam.errors import DecontamError
 
@@ -125,7 +125,7 @@ def read_rows(path: Path, columns: Collection[str] | None = None) -> Iterator[tu
                         yield number, _record(path, number, line)
     except UnicodeDecodeError as error:
         raise DecontamError(f"{path} is not UTF-8 (byte {error.start} of a block); convert it.") from error
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise DecontamError(f"{path} cannot be read ({error}); replace or remove the file.") from error
 
 
@@ -134,8 +134,8 @@ def _open(path: Path, newline: str | None = None) -> TextIO:
     if name.endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
     if name.endswith(".zst"):
-        raw = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        return io.TextIOWrapper(raw, encoding="utf-8-sig", newline=newline)
+        # Arrow's reader: zstandard's takes the end of a cut-off file for the end of its rows.
+        return io.TextIOWrapper(pa.input_stream(path, compression="zstd"), encoding="utf-8-sig", newline=newline)
     return path.open(encoding="utf-8-sig", newline=newline)
 
 
@@ -165,6 +165,8 @@ def _parse(path: Path, row: str, text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except (json.JSONDecodeError, RecursionError) as error:
+        if not row and isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            raise DecontamError(f"{path} holds more than one JSON value; call it .jsonl if each line is a record.") from error
         raise DecontamError(f"{path}{row} is not valid JSON ({error}); fix or remove it.") from error
 
 
@@ -231,6 +233,9 @@ def _delimited(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int
         reader = csv.DictReader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     number = 0
     try:
+        names = Counter(name for name in reader.fieldnames or () if name)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise DecontamError(f"{path} has two columns called {twice[0][:40]!r}; rename or remove one.")
         for number, record in enumerate(reader, 1):
             if None in record:
                 raise DecontamError(f"{path}, row {number}, has more cells than the header; quote the delimiter or fix the row.")

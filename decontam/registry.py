@@ -97,7 +97,7 @@ def resolve(
         for source in sources:
             if data_folder is None:
                 raise DecontamError(
-                    f"'{entry}' is a benchmark of the registry; say in which folder the local copies are, or write ./{entry}."
+                    f"'{entry}' is a benchmark of the registry; say with data (--data) where the local copies are, or write ./{entry}."
                 )
             found += _files(source, Path(data_folder))
         if not sources:

@@ -20,6 +20,7 @@ import xxhash
 
 from decontam.errors import DecontamError
 from decontam.index import Index, load_index
+from decontam.normalize import normalize_text
 
 KEY = ("id", "benchmark", "split", "item")
 """A finding is one document and one item, however many matches they have."""
@@ -36,6 +37,9 @@ _BATCH_ROWS = 64
 
 _WIDEST = 4
 """Bytes of the widest UTF-8 character."""
+
+_EDGE_LETTERS = 3
+"""Letters at either end of a match in which the item's span may hold more than the document's."""
 
 _MOST_COMBINING = 16
 """A cut moves past at most this many marks on one letter: real text has four, a hostile one has no end."""
@@ -263,17 +267,30 @@ def _finding(
                 f"{row['benchmark']}, so the index is not the one of this scan; give that with --index."
             )
         note = "masked: the matched words were cut out of the document" if row["action"] == "mask" else ""
+        if around is not None and not note and not _agree(around, item):
+            around = None
+            spans = {**spans, (row["start"], row["end"]): None}
         if around is None:
             note = (
-                "the document's text is in neither kept/ nor dropped/" if absent else "the match's offsets do not fit the document's text"
+                "the document's text is in neither kept/ nor dropped/"
+                if absent
+                else "the match's offsets do not fit the document's text, or several documents share its id"
             )
         found.append(Match(row, item, answer, around, note))
         texts.append(text)
     first = found[0]
     of_text = [row for row, text in zip(group, texts, strict=True) if text == texts[0]]
     item = replace(first.item, also=_in_view(first.item, [(row["item_start"], row["item_end"]) for row in of_text]))
-    document = first.document and replace(first.document, also=_in_view(first.document, [(row["start"], row["end"]) for row in group]))
+    fitting = [(start, end) for start, end in ((row["start"], row["end"]) for row in group) if spans[start, end] is not None]
+    document = first.document and replace(first.document, also=_in_view(first.document, fitting))
     return Finding((replace(first, item=item, document=document), *found[1:]))
+
+
+def _agree(document: Excerpt, item: Excerpt) -> bool:
+    """Whether the document has the item's words where they match; not if another document has its id. Without the edges, where
+    one character (a ligature) may stand for a letter of the match and others."""
+    theirs, ours = (normalize_text(side.text[slice(*side.highlight)]) for side in (document, item))
+    return ours[_EDGE_LETTERS : len(ours) - _EDGE_LETTERS] in theirs
 
 
 def document_texts(folder: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:

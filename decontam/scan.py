@@ -29,6 +29,9 @@ from decontam.probe import HANGUL_BLOCK, mark_hangul, probe_around, probe_window
 from decontam.seeds import SeedTable
 from decontam.settings import Family
 
+_CANDIDATES = 4096
+"""Windows that are looked up and compared together: one of a periodic text may stand at a thousand places of the index."""
+
 BATCH_BYTES = 2 << 20
 """Text that is normalised and probed at a time. Each segment is asked once per batch and family, which takes some microseconds."""
 
@@ -105,6 +108,16 @@ class Scanner:
         self, family: Family, documents: np.ndarray, positions: np.ndarray, hashes: np.ndarray, normalized: Normalized, spans: Spans
     ) -> np.ndarray:
         """int64[m, 4] of (document, start, pool position, length), unordered, possibly with repetitions."""
+        parts = [np.empty((0, 4), np.int64)]
+        for first in range(0, len(hashes), _CANDIDATES):
+            some = slice(first, first + _CANDIDATES)
+            parts.append(self._find_some(family, documents[some], positions[some], hashes[some], normalized, spans))
+        return np.concatenate(parts)
+
+    def _find_some(
+        self, family: Family, documents: np.ndarray, positions: np.ndarray, hashes: np.ndarray, normalized: Normalized, spans: Spans
+    ) -> np.ndarray:
+        """As `_find`, for so few windows that what they are compared with fits the memory."""
         index, table = self.index, self.index.tables[family.name]
         candidates, seeds = _look_up(table, hashes)
         if not len(seeds):

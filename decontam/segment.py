@@ -27,7 +27,7 @@ from decontam.seeds import SEPARATOR, Seeds, build_seeds, window_positions
 from decontam.settings import MatchSettings
 from decontam.storage import map_array, read_manifest, save_array, verify_file, write_file
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 ITEM_COLUMNS = ("benchmark", "split", "item", "field", "text")
 MANIFEST = "segment.json"
 ITEMS = "items.parquet"
@@ -138,20 +138,21 @@ def build_segment(items: pa.Table, settings: MatchSettings) -> Segment:
         needed = _required(hangul_before, starts, part, settings.length, settings.hangul_length)
         least = _required(hangul_before, starts, part, settings.short_length, settings.hangul_short_length)
         whole = np.where((part < needed) & (part >= least), part, whole)
-    whole, frequency = _whole_texts(pool, starts, whole, numbers)
+    fields = np.unique(np.array(items["field"].to_pylist(), dtype=str), return_inverse=True)[1]
+    _, first, same = np.unique(numbers * (int(fields.max()) + 1) + fields, return_index=True, return_inverse=True)
+    whole, frequency = _whole_texts(pool, starts, whole, numbers, first[same])
     entries = items.select(["split", "item", "field", "text"])
     answers = items["answer"] if "answer" in items.column_names else pa.nulls(len(items), pa.large_string())
     entries = entries.append_column("answer", answers.cast(pa.large_string()))
     entries = entries.combine_chunks()
-    fields = np.unique(np.array(items["field"].to_pylist(), dtype=str), return_inverse=True)[1]
-    _, first, same = np.unique(numbers * (int(fields.max()) + 1) + fields, return_index=True, return_inverse=True)
     facts = np.stack([lengths, core, required, whole, frequency, numbers, first[same]]).astype(np.int32)
     searched = np.where(frequency <= settings.max_seed_items, whole, 0)
     seeds = {}
     for family in settings.families:
         positions = window_positions(pool, starts, searched if family.whole else lengths, family)
         owners = numbers[np.searchsorted(starts, positions, side="right") - 1]
-        most = len(lengths) if family.whole else settings.max_seed_items
+        # Whole texts are asked for by `searched`: here none is common, however often a window of one letter stands in it.
+        most = len(positions) + 1 if family.whole else settings.max_seed_items
         seeds[family.name] = build_seeds(pool, positions, owners, family, most)
     fingerprint = _fingerprint(benchmark, entries, core, settings)
     return Segment(benchmark, fingerprint, settings, pool, facts, seeds, lambda: entries)
@@ -189,18 +190,21 @@ def _core_lengths(items: pa.Table, lengths: np.ndarray) -> np.ndarray:
     return np.where(marked, np.minimum(core, lengths), lengths)
 
 
-def _whole_texts(pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`lengths` of the leading parts that are looked for whole, once where an item has the same one in several entries (a question with
-    its choices written in several ways), and of each the number of items that have it."""
+def _whole_texts(
+    pool: np.ndarray, starts: np.ndarray, lengths: np.ndarray, numbers: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`lengths` of the leading parts that are looked for whole, once where a field of an item has the same one in several entries (a
+    question with its choices written in several ways), and of each the number of items that have it."""
     holders: dict[bytes, set[int]] = {}
+    known: set[tuple[bytes, int]] = set()
     rows = np.flatnonzero(lengths)
     spans = zip(starts[rows].tolist(), lengths[rows].tolist(), strict=True)
     digests = [xxhash.xxh3_128_digest(pool[start : start + length].data) for start, length in spans]
     first = np.zeros(len(rows), np.bool_)
-    for row, (digest, number) in enumerate(zip(digests, numbers[rows].tolist(), strict=True)):
-        known = holders.setdefault(digest, set())
-        first[row] = number not in known
-        known.add(number)
+    for row, (digest, number, group) in enumerate(zip(digests, numbers[rows].tolist(), groups[rows].tolist(), strict=True)):
+        first[row] = (digest, group) not in known
+        known.add((digest, group))
+        holders.setdefault(digest, set()).add(number)
     frequency, whole = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64)
     frequency[rows] = [len(holders[digest]) for digest in digests]
     whole[rows] = np.where(first, lengths[rows], 0)
@@ -229,9 +233,13 @@ def folder_name(benchmark: str, fingerprint: str) -> str:
 
 
 def save_segment(segment: Segment, folder: Path) -> None:
-    """Write a segment to `folder`, which appears complete or not at all; one that is there already is left as it is."""
+    """Write a segment to `folder`, which appears complete or not at all; a sound one that is there already is left as it is."""
     if folder.exists():
-        return
+        try:
+            load_segment(folder)
+            return
+        except DecontamError:
+            shutil.rmtree(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

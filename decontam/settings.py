@@ -98,16 +98,13 @@ class MatchSettings:
     @functools.cached_property
     def families(self) -> tuple[Family, ...]:
         """The four kinds of match, in the order in which everything lists them."""
+        hangul_short = min(self.hangul_short_length, self.short_length)  # of a text with some Hangul, but less than half
         return (
             Family("long", False, False, self.length, choose_strides(self.length, SMALLEST_SEED, self.pool_stride)),
             Family("hangul", True, False, self.hangul_length, choose_strides(self.hangul_length, SMALLEST_SEED, self.pool_stride)),
             Family("short", False, True, self.short_length, choose_strides(self.short_length, SMALLEST_WHOLE_SEED, 1)),
-            Family("hangul_short", True, True, self.hangul_short_length, self._hangul_short_strides),
+            Family("hangul_short", True, True, hangul_short, choose_strides(hangul_short, SMALLEST_HANGUL_WHOLE_SEED, 1)),
         )
-
-    @property
-    def _hangul_short_strides(self) -> Strides:
-        return choose_strides(self.hangul_short_length, SMALLEST_HANGUL_WHOLE_SEED, 1)
 
 
 def choose_strides(length: int, smallest: int, pool: int) -> Strides:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,17 @@ import numpy as np
 import xxhash
 
 from decontam.errors import DecontamError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Change a folder alone: waits for another process that does. The system takes the lock back from one that is killed."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def read_manifest(path: Path, what: str) -> dict[str, Any]:

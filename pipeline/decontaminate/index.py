@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from decontam import DecontamError, FieldMap, Index, MatchSettings, load_index, save_index
-from decontam.benchmarks import BenchmarkFile, iter_benchmarks
+from decontam.benchmarks import BenchmarkFile, check_findable, iter_benchmarks
 from decontam.index import make_index
 from decontam.readers import stem
 from decontam.registry import resolve
@@ -52,7 +52,7 @@ class IndexTask:
     """Of each file benchmark, keys, split, and the suffixes that say how it is read: wherever it lies, its items are the same."""
 
     name: str = STEP
-    version: str = "3"
+    version: str = "4"
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         """Write the index to `folder`/index; the receipt counts the items of each benchmark."""
@@ -61,7 +61,8 @@ class IndexTask:
             for path, (benchmark, keys, split, _) in zip(self.inputs, self.known, strict=True)
         ]
         try:
-            segments = [build_segment(table, self.settings) for table in iter_benchmarks(files, self.fields, self.settings)]
+            tables = iter_benchmarks(files, self.fields, self.settings)
+            segments = [build_segment(check_findable(table, self.settings), self.settings) for table in tables]
             save_index(make_index(self.settings, segments), folder / STEP)
         except DecontamError as error:
             raise UserError(f"decontaminate.benchmarks: {sentence(error)}") from error
@@ -77,8 +78,9 @@ def check(config: DecontaminateConfig) -> None:
         _looked_for(_open_given(config), config, Path(config.index), config.index)
         return
     try:
-        tables = iter_benchmarks(_files(config), config.field_maps(), MatchSettings(**config.lengths()))
-        names = [str(table["benchmark"][0].as_py()) for table in tables]
+        settings = MatchSettings(**config.lengths())
+        tables = iter_benchmarks(_files(config), config.field_maps(), settings)
+        names = [str(check_findable(table, settings)["benchmark"][0].as_py()) for table in tables]
     except DecontamError as error:
         raise UserError(f"decontaminate.benchmarks: {sentence(error)}") from error
     _check_names(config, names)

@@ -161,7 +161,7 @@ class Tables:
             return None
         benchmarks = self.rows(
             "contamination",
-            f"""with documents as (select benchmark, id, max(length) as longest, max(coverage) as coverage, count(*) as matches,
+            """with documents as (select benchmark, id, max(length) as longest, max(coverage) as coverage, count(*) as matches,
             max(case action when 'drop' then 2 when 'mask' then 1 else 0 end) as fate, bool_or(answered) as answered
             from contamination group by benchmark, id),
             items as (select benchmark, count(distinct (split, item)) as items from contamination group by benchmark)
@@ -169,7 +169,7 @@ class Tables:
             count(*) filter (where fate = 1) as masked, count(*) filter (where fate = 0) as tagged,
             count(*) filter (where answered) as answered, any_value(items) as items,
             sum(matches)::bigint as matches, max(longest) as longest, max(coverage) as highest_coverage
-            from documents join items using (benchmark) group by benchmark order by documents desc, benchmark limit {LABELS}""",
+            from documents join items using (benchmark) group by benchmark order by documents desc, benchmark""",
         )
         longest = self.rows(
             "longest matches",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decontam import readers
-from decontam.benchmarks import ITEM_SCHEMA, BenchmarkFile, iter_benchmarks, read_benchmarks
+from decontam.benchmarks import ITEM_SCHEMA, BenchmarkFile, check_findable, iter_benchmarks, read_benchmarks
 from decontam.errors import DecontamError
 from decontam.fields import FieldMap, field_map
 from decontam.normalize import normalize_text
+from decontam.settings import MatchSettings
 
 ROW = {"id": "q1", "benchmark": "Quiz", "split": "test", "question": "What is 2 + 2?", "choices": [3, "four"], "answer": "four"}
 
@@ -136,7 +138,7 @@ def test_turns_are_entries_of_their_own(tmp_path: Path) -> None:
 def test_field_map_by_record_name_and_by_file_name(tmp_path: Path) -> None:
     keys = FieldMap(question=("stem",), item=("nr",))
     write(tmp_path / "odd.jsonl", [{"stem": "Who wrote it?", "nr": 3, "text": "unrelated"}])
-    assert read(tmp_path, field_maps={"odd": keys})[0]["text"] == "unrelated"
+    assert [row["text"] for row in read(tmp_path, field_maps={"odd": keys})] == ["Who wrote it?", "unrelated"]
     keys = FieldMap(text=(), question=("stem",), item=("nr",))
     assert [(row["item"], row["text"]) for row in read(tmp_path, field_maps={"odd": keys})] == [("3", "Who wrote it?")]
     write(tmp_path / "odd.jsonl", [{"stem": "Who wrote it?", "nr": 3, "benchmark": "Named"}])
@@ -154,6 +156,8 @@ def test_field_map_by_record_name_and_by_file_name(tmp_path: Path) -> None:
         ("a.jsonl", b'{"question": "x"}\n{"question": " "}\n', "row 2, has no text"),
         ("a.jsonl", b'{"question": "\xff"}\n', "not UTF-8"),
         ("a.jsonl", b"\n", "holds no items"),
+        ("a.json", b'{"question": "x"}\n{"question": "y"}\n', r"more than one JSON value; call it \.jsonl"),
+        ("a.csv", b"question,question\nx,y\n", "two columns called 'question'"),
         ("a.jsonl.gz", b"no gzip", "cannot be read"),
         ("a.jsonl.gz", gzip.compress(b'{"question": "x"}\n' * 1000)[:40], "cannot be read"),
         ("a.jsonl.zst", b"no zstd at all", "cannot be read"),
@@ -166,7 +170,7 @@ def test_field_map_by_record_name_and_by_file_name(tmp_path: Path) -> None:
         ("a.json", b"[1]", "row 1, is not a JSON object"),
         ("a.json", b"[" * 1_000_000, "not valid JSON"),
         ("a.jsonl", b'{"question": ' + b'["x", ' * 20 + b"1" + b"]" * 20 + b"}", "row 1, has a text that is more than 16"),
-        ("a.jsonl", b'{"question": "x", "id": [1]}', "row 1, has a item id of type list"),
+        ("a.jsonl", b'{"question": "x", "id": [1]}', "row 1, has an item id of type list"),
         ("a.jsonl", b'{"question": "x", "split": true}', "row 1, has a split of type bool"),
         ("a.jsonl", b'{"question": "x", "benchmark": "\\u001b[2J"}', r"row 1, has the benchmark '\\x1b\[2J'"),
         ("a.jsonl", b'{"question": "x", "id": "' + b"i" * 201 + b'"}', "row 1, has the item id .* at most 200"),
@@ -343,9 +347,9 @@ def test_keys_inside_objects_and_keys_put_together(tmp_path: Path) -> None:
     ("table", "message"),
     [
         ({"questions": "q"}, "mine has the unknown key 'questions'; did you mean 'question'"),
-        ({"question": 5}, "mine: field map: question is 5"),
-        ({"question": ["a", 1]}, "tuple of key names"),
-        ({"question": " "}, "tuple of key names"),
+        ({"question": 5}, "mine has question = 5; give the name of a key"),
+        ({"question": ["a", 1]}, "a list of names"),
+        ({"question": " "}, "a list of names"),
         ({"answer_base": 2}, "answer_base is 2; give 0 or 1"),
         ({"answer_base": True}, "answer_base is True"),
         (["question"], "mine is .*; give a table"),
@@ -422,3 +426,51 @@ def test_the_development_sets_give_their_texts(shared_data: Path) -> None:
         for number, record in readers.read_rows(path):
             turns = record.get("turns") or [record["text"]]
             assert texts.issuperset(turns), (path.name, number)
+
+
+@pytest.mark.parametrize(
+    ("record", "texts", "answer"),
+    [
+        ({"text": "A passage about the moon.", "question": "Who?"}, ["Who?", "A passage about the moon."], None),
+        ({"text": "Q: WHO\n WAS it?", "question": "Who was it?"}, ["Q: WHO\n WAS it?"], None),
+        ({"instruction": "Shorten this.", "input": "A long text.", "output": "x"}, ["Shorten this.\nA long text."], None),
+        ({"instruction": "Name one.", "input": ""}, ["Name one."], None),
+        ({"instruction": "Shorten.", "instances": [{"input": "A text.", "output": "x"}]}, ["Shorten.\nA text."], None),
+        (
+            {"question": {"stem": "Which?", "choices": [{"text": "red", "label": "A"}, {"text": "blue", "label": "B"}]}, "answerKey": "B"},
+            ["Which?\nred\nblue"],
+            "blue",
+        ),
+        ({"question": "Which?", "A": "red", "B": "blue", "C": "pink", "D": "grey", "answer": 4}, ["Which?\nred\nblue\npink\ngrey"], "grey"),
+        ({"question": "Which?", "choices": "['red', 'blue']", "answer": "B"}, ["Which?\nred\nblue"], "blue"),
+        ({"question": "Which?", "options": '["red", "blue"]', "answer": "A"}, ["Which?\nred\nblue"], "red"),
+        ({"question": "Which?", "options": "red\nblue", "answer": "B"}, ["Which?\nred\nblue"], "blue"),
+        ({"question": "Which?", "options": "[1, 2)"}, ["Which?\n[1, 2)"], None),
+    ],
+)
+def test_layouts_of_usual_exports(tmp_path: Path, record: dict[str, object], texts: list[str], answer: str | None) -> None:
+    rows = [row for row in read(write(tmp_path / "a.jsonl", [record])) if row["field"] == "question"]
+    # Short questions have rows for other ways to write them.
+    assert [row["text"] for row in rows if not re.search(r"(?m)^[A1]\. |^Which\?$\Z", row["text"])] == texts
+    assert {row["answer"] for row in rows} == {answer}
+
+
+def test_a_field_map_that_fits_nothing_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "exam.jsonl", [{"frage": "Who?", "question": "label"}])
+    with pytest.raises(DecontamError, match="field map for 'exma', which is no benchmark that was read; did you mean 'exam'"):
+        read(tmp_path, field_maps={"exma": FieldMap(question=("frage",))})
+
+
+def test_a_benchmark_of_which_nothing_can_be_found_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "copa.jsonl", [{"premise": "The man lost the match after all.", "question": "cause"}] * 3)
+    with pytest.raises(DecontamError, match=r"nothing of 'copa' can be found: .*such as 'cause'"):
+        check_findable(read_benchmarks(path), MatchSettings())
+    items = read_benchmarks(path, {"copa": FieldMap(question=("premise",))})
+    assert check_findable(items, MatchSettings()) is items
+
+
+def test_a_cut_off_file_is_no_shorter_file(tmp_path: Path) -> None:
+    frame = zstandard.compress(b'{"question": "x"}\n')
+    (tmp_path / "a.jsonl.zst").write_bytes(frame + frame[:-5])
+    with pytest.raises(DecontamError, match="cannot be read"):
+        read(tmp_path)

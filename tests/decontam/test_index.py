@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +217,19 @@ def test_pool_stride_saves_memory_and_changes_nothing() -> None:
     found = [Scanner(index).scan(documents).drop_columns("frequency") for index in indexes]
     assert found[0].equals(found[1]) and found[0].equals(found[2]) and len(found[0]) >= 120
     assert indexes[0].memory > 1.5 * indexes[1].memory > 1.5 * indexes[2].memory
+
+
+@pytest.mark.parametrize("folder_of", [segment_folder, merged_folder])
+def test_building_again_mends_a_damaged_folder(tmp_path: Path, folder_of: Callable[[Path], Path]) -> None:
+    index = build_index(items(TEXTS))
+    save_index(index, tmp_path / "index")
+    flip_a_byte(folder_of(tmp_path / "index") / "pool.npy")
+    save_index(index, tmp_path / "index")
+    assert load_index(tmp_path / "index").fingerprint == index.fingerprint
+
+
+def test_benchmarks_added_at_once_are_all_kept(tmp_path: Path) -> None:
+    save_index(build_index(items(TEXTS)), tmp_path / "index")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: add_benchmarks(tmp_path / "index", items(TEXTS, name)), "cdef"))
+    assert list(load_index(tmp_path / "index").by_name) == ["b", "c", "d", "e", "f"]

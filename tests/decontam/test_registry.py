@@ -188,7 +188,7 @@ def test_what_cannot_be_resolved_says_what_to_do(tmp_path: Path) -> None:
         resolve("mmlu", folder)
     with pytest.raises(DecontamError, match=r"'kmlu' is neither .* did you mean 'kmmlu'"):
         resolve("kmlu", folder)
-    with pytest.raises(DecontamError, match="'mmlu' is a benchmark of the registry; say in which folder"):
+    with pytest.raises(DecontamError, match="'mmlu' is a benchmark of the registry; say with data"):
         resolve("mmlu")
     with pytest.raises(DecontamError, match="names no benchmark file"):
         resolve("missing/file.jsonl", folder)

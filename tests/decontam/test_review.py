@@ -441,3 +441,12 @@ def test_matches_are_read_in_one_order(scene):
     rows, total, matches = select_matches(scene, Selection(limit=1))
     assert len(rows) == 1 and (total, matches) == (6, 7)
     assert [r["field"] for r in select_matches(scene, Selection(document="plain"))[0][0]] == ["question", "answer"]
+
+
+def test_a_match_of_another_document_of_the_same_id_is_not_shown_in_this_ones_text(scene):
+    start = DOCUMENTS["plain"].index(QUESTION)
+    other = row("plain", 0) | {"start": start + 9, "end": start + 9 + len(QUESTION)}
+    write(scene, [row("plain", 0), other])
+    first, second = only(scene).matches
+    assert first.document.text[slice(*first.document.highlight)] == QUESTION and first.document.also == ()
+    assert second.document is None and "several documents share its id" in second.note

@@ -415,3 +415,44 @@ def test_characters_beyond_sixteen_bits() -> None:
     text = "𐍈𐌰𐌽" * 20 + "abc"
     found = Scanner(build_index(items_table([text]))).scan(pa.array([f"x {text} y"])).to_pylist()
     assert [(match["length"], match["coverage"]) for match in found] == [(63, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("문제: 한라산 꼭대기의 호수 이름은?\n답: 백록담입니다.", True),
+        ("한라산 꼭대기의 호수 이름은?\n백록담이에요", True),
+        ("한라산 꼭대기의 호수 이름은\n백록담이다\n다음 문제", True),
+        ("한라산 꼭대기의 호수 이름은 백록담이다.", False),
+        ("한라산 꼭대기의 호수 이름은? 백록담이라고 들었다.", False),
+        ("한라산 꼭대기의 호수 이름은? 백록담이다운 답이다.", False),
+        ("한라산 꼭대기의 호수 이름은? 남백록담이다.", False),
+    ],
+)
+def test_a_copula_may_follow_a_korean_answer(document: str, expected: bool) -> None:
+    table = items_table(["한라산 꼭대기의 호수 이름은?"]).append_column("answer", pa.array(["백록담"], pa.large_string()))
+    [match] = Scanner(build_index(table)).scan(pa.array([document])).to_pylist()
+    assert match["answered"] is expected
+
+
+def test_short_text_of_some_hangul_where_latin_may_be_shorter() -> None:
+    rules = MatchSettings(length=34, hangul_length=29, short_length=6, hangul_short_length=25)
+    assert check(["x i사다de사마jjda나g바 y"], ["i사다de사마jjda나g바"], rules) == 1
+
+
+def test_whole_text_of_one_letter() -> None:
+    assert check(["a" * 30], ["a" * 30], MatchSettings(max_seed_items=1)) == 1
+
+
+def test_short_text_in_two_fields_is_found_in_both() -> None:
+    text = "which planet is the largest of all"
+    table = pa.table({"benchmark": ["b"] * 2, "split": [""] * 2, "item": ["1"] * 2, "field": ["passage", "question"], "text": [text, text]})
+    assert Scanner(build_index(table)).scan(pa.array([text]))["field"].to_pylist() == ["passage", "question"]
+
+
+def test_periodic_text_is_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    items, documents = ["ab" * 90, "a" * 80, "가나" * 70], pa.array(["ab" * 600 + "a" * 500 + "가나" * 300])
+    scanner = Scanner(build_index(items_table(items)))
+    whole = scanner.scan(documents)
+    monkeypatch.setattr(scan_module, "_CANDIDATES", 3)
+    assert scanner.scan(documents).equals(whole) and len(whole) > 10

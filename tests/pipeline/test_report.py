@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.refine.stages import Rules
 from pipeline.report import build_report, charts, render_funnel, render_status, status, text, write_report
+from pipeline.report.distributions import LABELS
 from pipeline.report.page import render_page
 from pipeline.rules import Rule
 from pipeline.schema import BY_NAME, TRANSIENT, with_columns
@@ -139,6 +142,20 @@ def test_duplicates_and_contamination_are_summed_up(report):
     assert "5 of at least 24, 0 of at least 30, 4 of at least 50" in render_page(report)
     clean = report["contamination"]["benchmarks"][-1]
     assert (kmmlu["items_total"], clean["benchmark"], clean["documents"], clean["items_total"]) == (30, "haerae", 0, 12)
+
+
+def test_of_many_leaked_benchmarks_none_is_shown_as_clean(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    matches = pq.read_table(tmp_path / "run" / "decontaminate" / "matches.parquet")
+    names = [f"b{number:03}" for number in range(LABELS + 2)]
+    many = matches.take(pa.array([0] * len(names)))
+    many = many.set_column(many.schema.get_field_index("benchmark"), "benchmark", pa.array(names))
+    pq.write_table(many, tmp_path / "run" / "decontaminate" / "matches.parquet")
+    path = tmp_path / "run" / "decontaminate" / "report.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "benchmarks": {name: {"items": 1} for name in names}}))
+    shown = build_report(tmp_path / "run")["contamination"]["benchmarks"]
+    assert {row["benchmark"]: row["documents"] for row in shown} == dict.fromkeys(names, 1)
 
 
 def test_quarantine_examples_show_different_errors_first(finished, report):

@@ -244,7 +244,7 @@ def test_report_counts_documents_by_fate_and_length_and_stays_short() -> None:
 def test_check_names_the_file_and_what_it_has(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"decontaminate\.benchmarks: .*nowhere names no benchmark file"):
         check(DecontaminateConfig(benchmarks=[str(tmp_path / "nowhere")]))
-    (tmp_path / "odd.jsonl").write_text('{"id": 1, "frage": "Wie viele?"}\n')
+    (tmp_path / "odd.jsonl").write_text('{"id": 1, "frage": "Wie viele Beine haben drei Spinnen?"}\n')
     with pytest.raises(UserError, match=r"odd\.jsonl, row 1, has no text in .*; its fields are id, frage"):
         check(DecontaminateConfig(benchmarks=[str(tmp_path / "odd.jsonl")]))
     fields = {"odd": {"question": ["frage"]}}
