@@ -289,8 +289,8 @@ def report_clean(data: Path, settings: MatchSettings) -> None:
         rest = matches.filter(pc.invert(chosen)).sort_by([("coverage", "descending"), ("length", "descending")])
         print(f"\n{name}: decisive")
         print_matches(matches.filter(chosen), ids, texts)
-        print(f"{name}: {len(rest)} other matches, those of the largest coverage")
-        print_matches(rest.slice(0, 8), ids, texts)
+        print(f"{name}: {len(rest)} other matches")
+        print_matches(rest, ids, texts)
 
 
 def read_documents(path: Path) -> tuple[list[str], list[str]]:

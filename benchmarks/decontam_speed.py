@@ -1,10 +1,11 @@
 """Speed and memory of the decontaminator, beside datatrove's n-gram decontamination and a memory copy, in one run.
 
-    python benchmarks/decontam_speed.py DATA [--megabytes 12] [--part files|strides|growth]
+    python benchmarks/decontam_speed.py DATA [--megabytes 12] [--part files|strides|growth|workers]
 
 files: every text file of DATA against all benchmarks of DATA, MB of UTF-8 per second of one core: the whole scan, the normaliser in it, a
 copy of the same bytes, and datatrove (where it is installed; its own normaliser, tokenizer and 12-gram hashes, on a small share; Korean
-needs kiwipiepy). strides: what an index of every 1st, 2nd ... window costs and saves. growth: the index from 1 to 30 million windows.
+needs kiwipiepy). strides: what an index of every 1st, 2nd ... window costs and saves. growth: the index from 1 to 30 million windows,
+and how many matches the texts have with it. workers: what several processes hold of one saved index, and a Python set of its windows.
 Times are the best of several, of one thread's processor time.
 """
 
@@ -12,15 +13,21 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
+import multiprocessing
 import random
+import re
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from decontam import Index, MatchSettings, Scanner, build_index, read_benchmarks
+from decontam import Index, MatchSettings, Scanner, build_index, load_index, normalize_batch, read_benchmarks, save_index
 from decontam.arrow import text_buffers
 from decontam.normalize import Workspace, normalize_buffers
 from decontam.readers import read_rows
@@ -34,6 +41,10 @@ PEER_BYTES = 150_000
 PEER_ITEMS = 500
 REPEATS = 7
 GROWTH = (1, 3, 10, 30)
+WORKERS = 4
+SET_SHARE = 20
+"""A Python set is filled with the windows of every so many-th text: of all, it would take gigabytes."""
+
 ITEM_CHARACTERS = 1_000
 POOLS = {"en/books_classic": 0.9, "ko/movie_reviews_nsmc_raw": 0.1}
 """Texts that share hardly a sentence with each other. Laws hold thousands of common formulas: time would go to describing matches."""
@@ -43,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--megabytes", type=float, default=12.0, help="text per file")
-    parser.add_argument("--part", choices=("files", "strides", "growth"), help="only this part")
+    parser.add_argument("--part", choices=("files", "strides", "growth", "workers"), help="only this part")
     arguments = parser.parse_args()
     size = arguments.megabytes * 1e6
     columns = {name: read_column(arguments.data / "text" / f"{name}.jsonl.gz", size) for name in FILES}
@@ -54,6 +65,8 @@ def main() -> None:
         report_strides(items, columns)
     if arguments.part in (None, "growth"):
         report_growth(arguments.data, columns)
+    if arguments.part in (None, "workers"):
+        report_workers(items, columns)
 
 
 def read_column(path: Path, size: float) -> pa.LargeStringArray:
@@ -169,7 +182,9 @@ def report_growth(data: Path, columns: dict[str, pa.Array]) -> None:
         for _ in range(REPEATS):
             for number, scanner in enumerate(scanners):
                 best[number] = min(best[number], fastest(lambda scanner=scanner, column=column: scanner.scan(column), 1))
-        print(f"{name:28} MB/s " + " ".join(f"{megabytes(column) / seconds:>6.0f}" for seconds in best), flush=True)
+        matches = " ".join(f"{len(scanner.scan(column)):>5,}" for scanner in scanners)
+        speeds = " ".join(f"{megabytes(column) / seconds:>6.0f}" for seconds in best)
+        print(f"{name:28} MB/s {speeds}   matches {matches}", flush=True)
 
 
 def tail_of(path: Path, skipped: int) -> str:
@@ -189,6 +204,54 @@ def synthetic_items(pools: dict[str, str], millions: float) -> pa.Table:
     benchmarks = [f"benchmark {number % 10}" for number in range(len(texts))]
     columns = {"benchmark": benchmarks, "split": [""] * len(texts), "item": names, "field": ["question"] * len(texts)}
     return pa.table({**columns, "text": pa.array(texts, pa.large_string())})
+
+
+def report_workers(items: pa.Table, columns: dict[str, pa.Array]) -> None:
+    """Resident and proportional (each page divided by the processes that map it) size of the index in processes that have scanned."""
+    column = next(iter(columns.values()))
+    with tempfile.TemporaryDirectory() as folder:
+        index = build_index(items)
+        save_index(index, folder)
+        context = multiprocessing.get_context("spawn")
+        barrier, found = context.Barrier(WORKERS), context.Queue()
+        workers = [context.Process(target=_worker, args=(folder, column.to_pylist(), barrier, found)) for _ in range(WORKERS)]
+        for worker in workers:
+            worker.start()
+        sizes = [found.get(timeout=300) for _ in workers]
+        for worker in workers:
+            worker.join()
+    held, shared = (sum(size[kind] for size in sizes) / 1e6 for kind in (0, 1))
+    print(f"{WORKERS} workers: index {index.memory / 1e6:.1f} MB; mapped by each {held / WORKERS:.1f} MB, by all together {shared:.1f} MB")
+    windows = [text[at : at + 50] for text in _normalised(items, SET_SHARE) for at in range(len(text) - 49)]
+    print(f"a Python set of strings: {_set_bytes(windows) / len(windows):.0f} MB per million windows of 50 ({len(windows):,} measured)")
+
+
+def _worker(folder: str, texts: list[str], barrier: Barrier, found: multiprocessing.Queue[tuple[int, int]]) -> None:
+    """Scan with the saved index; tell the bytes of its files in memory, resident and proportional, while all workers hold it."""
+    scanner = Scanner(load_index(folder))
+    scanner.scan(pa.array(texts, pa.large_string()))
+    barrier.wait()
+    sizes, inside = {"Rss": 0, "Pss": 0}, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = folder in line
+        elif inside and (key := line.split(":")[0]) in sizes:
+            sizes[key] += int(line.split()[1]) * 1024
+    barrier.wait()
+    found.put((sizes["Rss"], sizes["Pss"]))
+
+
+def _normalised(items: pa.Table, share: int) -> list[str]:
+    normalized = normalize_batch(items["text"].combine_chunks().take(pa.array(range(0, len(items), share))))
+    return [
+        normalized.codepoints[first:last].astype("<u4").tobytes().decode("utf-32-le")
+        for first, last in itertools.pairwise(normalized.offsets.tolist())
+    ]
+
+
+def _set_bytes(windows: list[str]) -> int:
+    distinct = set(windows)
+    return sys.getsizeof(distinct) + sum(map(sys.getsizeof, distinct))
 
 
 if __name__ == "__main__":

@@ -33,10 +33,17 @@ _CANDIDATES = 4096
 """Windows that are looked up and compared together: one of a periodic text may stand at a thousand places of the index."""
 
 BATCH_BYTES = 2 << 20
-"""Text that is normalised and probed at a time. Each segment is asked once per batch and family, which takes some microseconds."""
+"""Text that is normalised and probed at a time: its characters stay in the processor's cache."""
+
+DESCRIBED_BYTES = 16 << 20
+"""Text whose matches are described together, which takes a millisecond however few they are. Until then each document with a match is held
+in normalised form, at most 13 bytes for each byte of text."""
 
 Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Document (in the batch), position and hash of the windows that may stand in some segment."""
+
+Bounded = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Whether stretches (document in the batch, start, length) stand between word boundaries: `Spans.bounded`."""
 
 
 class Scanner:
@@ -54,20 +61,33 @@ class Scanner:
         """
         data, offsets = text_buffers(text_of(documents, text_column))
         workspace = Workspace()
-        parts = [self._scan_batch(data, offsets[first : last + 1], first, workspace) for first, last in _batches(offsets)]
+        stretches = _batches(offsets, DESCRIBED_BYTES)
+        parts = [self._scan_stretch(data, offsets[first : last + 1], first, workspace) for first, last in stretches]
         return pa.concat_tables([MATCH_SCHEMA.empty_table(), *parts])
 
-    def _scan_batch(self, data: np.ndarray, offsets: np.ndarray, first_row: int, workspace: Workspace) -> pa.Table:
-        normalized = normalize_buffers(data, offsets, workspace=workspace)
+    def _scan_stretch(self, data: np.ndarray, offsets: np.ndarray, first_row: int, workspace: Workspace) -> pa.Table:
+        spans = Spans(data, offsets)
+        parts = [self._scan_batch(data, offsets, rows, spans, workspace) for rows in _batches(offsets, BATCH_BYTES)]
+        found = np.concatenate(parts)
+        if not len(found):
+            return MATCH_SCHEMA.empty_table()
+        matches = describe(self.index, _disjoint(self.index, found), spans)
+        return matches.set_column(0, "row", pc.add(matches["row"], first_row))
+
+    def _scan_batch(self, data: np.ndarray, offsets: np.ndarray, rows: tuple[int, int], spans: Spans, workspace: Workspace) -> np.ndarray:
+        """int64[m, 4] of (document, start, pool position, length) in a range of the documents, as `_find` gives them."""
+        first, last = rows
+        normalized = normalize_buffers(data, offsets[first : last + 1], workspace=workspace)
         blocks = workspace.array("blocks", len(normalized.codepoints) // HANGUL_BLOCK + 1, np.uint8)
         mark_hangul(normalized.codepoints, blocks)
-        candidates = {family.name: self._probe(normalized, blocks, family, workspace) for family in self.settings.families}
-        if not any(len(hashes) for _, _, hashes in candidates.values()):
-            return MATCH_SCHEMA.empty_table()
-        spans = Spans(data, offsets)
-        found = np.concatenate([self._find(family, *candidates[family.name], normalized, spans) for family in self.settings.families])
-        matches = describe(self.index, _disjoint(self.index, found, normalized.offsets), spans)
-        return matches.set_column(0, "row", pc.add(matches["row"], first_row))
+        parts = [np.empty((0, 4), np.int64)]
+        for family in self.settings.families:
+            candidates = self._probe(normalized, blocks, family, workspace)
+            if len(candidates[0]):
+                parts.append(self._find(family, candidates, normalized, lambda *found: spans.bounded(found[0] + first, *found[1:])))
+        found = np.concatenate(parts)
+        found[:, 0] += first
+        return found
 
     def _probe(self, normalized: Normalized, blocks: np.ndarray, family: Family, workspace: Workspace) -> Candidates:
         table, strides = self.index.tables[family.name], family.strides
@@ -104,18 +124,16 @@ class Scanner:
                 return positions[:count], hashes[:count]
             capacity = count
 
-    def _find(
-        self, family: Family, documents: np.ndarray, positions: np.ndarray, hashes: np.ndarray, normalized: Normalized, spans: Spans
-    ) -> np.ndarray:
+    def _find(self, family: Family, candidates: Candidates, normalized: Normalized, bounded: Bounded) -> np.ndarray:
         """int64[m, 4] of (document, start, pool position, length), unordered, possibly with repetitions."""
         parts = [np.empty((0, 4), np.int64)]
-        for first in range(0, len(hashes), _CANDIDATES):
-            some = slice(first, first + _CANDIDATES)
-            parts.append(self._find_some(family, documents[some], positions[some], hashes[some], normalized, spans))
+        for first in range(0, len(candidates[0]), _CANDIDATES):
+            documents, positions, hashes = (column[first : first + _CANDIDATES] for column in candidates)
+            parts.append(self._find_some(family, documents, positions, hashes, normalized, bounded))
         return np.concatenate(parts)
 
     def _find_some(
-        self, family: Family, documents: np.ndarray, positions: np.ndarray, hashes: np.ndarray, normalized: Normalized, spans: Spans
+        self, family: Family, documents: np.ndarray, positions: np.ndarray, hashes: np.ndarray, normalized: Normalized, bounded: Bounded
     ) -> np.ndarray:
         """As `_find`, for so few windows that what they are compared with fits the memory."""
         index, table = self.index, self.index.tables[family.name]
@@ -125,7 +143,7 @@ class Scanner:
         pairs = (normalized.codepoints, normalized.offsets, documents, positions, candidates, seeds, table.postings)
         if family.whole:
             found = _grow(partial(find_whole, *pairs, index.owners[family.name], index.pool, index.starts, index.whole))
-            return found[spans.bounded(found[:, 0], found[:, 1], found[:, 3])]
+            return found[bounded(found[:, 0], found[:, 1], found[:, 3])]
         return _grow(partial(find_substrings, *pairs, index.pool, family.strides.width, self.settings.length, self.settings.hangul_length))
 
 
@@ -150,7 +168,7 @@ def text_of(documents: pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray, t
     return documents.column(text_column)
 
 
-def _disjoint(index: Index, found: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _disjoint(index: Index, found: np.ndarray) -> np.ndarray:
     """int64[m, 5]: the matches that are kept, with their entry, by document, start, longest first, entry."""
     document, start, at, length = np.ascontiguousarray(found.T)
     entry = index.entry_of(at)
@@ -160,17 +178,17 @@ def _disjoint(index: Index, found: np.ndarray, offsets: np.ndarray) -> np.ndarra
     group = np.zeros(len(order), np.int64)
     np.cumsum((document[1:] != document[:-1]) | (item[1:] != item[:-1]), out=group[1:])
     chosen = np.zeros(len(order), np.bool_)
-    choose_disjoint(group, start, length, np.zeros(int(np.diff(offsets).max()), np.uint8), chosen)
+    choose_disjoint(group, start, length, np.zeros(int((start + length).max()), np.uint8), chosen)
     order = np.flatnonzero(chosen)
     order = order[np.lexsort((entry[order], -length[order], start[order], document[order]))]
     return np.stack([column[order] for column in (document, start, at, length, entry)], axis=1)
 
 
-def _batches(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Row ranges of at most BATCH_BYTES of text each, or of one longer document."""
+def _batches(offsets: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
+    """Row ranges of at most `size` bytes of text each, or of one longer document."""
     first, rows = 0, len(offsets) - 1
     while first < rows:
-        last = int(np.searchsorted(offsets, offsets[first] + BATCH_BYTES, side="right")) - 1
+        last = int(np.searchsorted(offsets, offsets[first] + size, side="right")) - 1
         last = min(max(last, first + 1), rows)
         yield first, last
         first = last

@@ -224,6 +224,7 @@ def test_batching_and_slicing_do_not_change_the_result(monkeypatch: pytest.Monke
     whole = scanner.scan(pa.array(documents))
     assert len(whole) > 20
     monkeypatch.setattr(scan_module, "BATCH_BYTES", 1)
+    monkeypatch.setattr(scan_module, "DESCRIBED_BYTES", 300)
     assert scanner.scan(pa.array(documents)).equals(whole)
     assert scanner.scan(pa.chunked_array([documents[:7], documents[7:]])).equals(whole)
     sliced = pa.array([*documents, "x"], pa.large_string()).slice(3)
