@@ -226,7 +226,9 @@ COLUMNS: tuple[Column, ...] = (
         "balance",
         ("tokens", _I64, "estimated training tokens of `text`"),
         ("epochs_general", _I32, "times the document appears in phase `general`; 0 = not in it"),
-        ("epochs_domain", _I32, "times the document appears in phase `domain`; 0 = not in it"),
+        ("epochs_domain", _I32, "times the document appears in phase `domain`, its replay included; 0 = not in it"),
+        ("replay_epochs", _I32, "of `epochs_domain`, those that repeat phase `general`"),
+        ("long_document", pa.bool_(), "whether the document has at least `balance.long_document_tokens` tokens, for context extension"),
     ),
     *_columns(
         "engine",

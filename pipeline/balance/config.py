@@ -35,6 +35,20 @@ def _sums_to_one(key: str, shares: dict[str, float]) -> None:
         raise ValueError(f"{key} sum to {total:g}; shares must sum to 1")
 
 
+class ImportanceConfig(Settings):
+    """Importance weights after DSIR (Xie et al. 2023): documents that read like the target texts come first in their queues."""
+
+    inputs: list[str] = Field(min_length=1, description="Target texts, Parquet or JSONL (.gz, .zst): files, folders, globs or URLs.")
+    text_column: str = Field("text", description="Field or column that holds the text of the targets.")
+    strength: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1000.0,
+        allow_inf_nan=False,
+        description="Factor on the log of the weights: larger follows the targets more closely, smaller leaves more to chance.",
+    )
+
+
 class PhaseConfig(Settings):
     """One pretraining phase: how many tokens, and from which languages and domains."""
 
@@ -64,8 +78,29 @@ class PhaseConfig(Settings):
     max_epochs: float = Field(
         default=1.0, ge=1.0, le=1000.0, description="Most times that a language and domain may be repeated; 1 repeats nothing."
     )
-    min_quality: _Share | None = Field(
-        default=None, description="Only documents with at least this `quality` (0 to 1) enter the phase; a document without one may."
+    quality_top: dict[str, _Share] = Field(
+        default={},
+        description="Only this best share of a language's documents by `quality` enters the phase, such as {ko: 0.4, en: 0.3}; a language "
+        "that is not named enters whole. A document without a quality may enter.",
+    )
+    quality_tilt: float = Field(
+        default=1.0,
+        ge=1.0,
+        le=1e6,
+        description="How many times likelier a language's best document is chosen than its worst, by rank of `quality`; 1 is even.",
+    )
+    importance: ImportanceConfig | None = Field(
+        default=None, description="Prefer documents whose words are those of target texts (DSIR); null: no preference."
+    )
+    rehydrate: bool = Field(
+        default=False, description="Count a document as often as `rehydration_weight` says: for the copies that dedup removed."
+    )
+    replay: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the phase's tokens that repeats phase general, in general's proportions; the other settings describe "
+        "the rest. Only for phase domain.",
     )
 
     @model_validator(mode="after")
@@ -83,6 +118,11 @@ class PhaseConfig(Settings):
                 raise ValueError(f"domain_limits names '{label}', which `domains` settles already; leave it out of one of them")
             if least > most:
                 raise ValueError(f"domain_limits.{label} is [{least:g}, {most:g}]; the first number is the least, the second the most")
+        for language, share in self.quality_top.items():
+            if language not in self.languages:
+                raise ValueError(f"quality_top names '{language}', which has no share in languages; leave it out")
+            if share == 0:
+                raise ValueError(f"quality_top.{language} is 0, which leaves no document; use a share above 0")
         least_of_all = sum(limits[0] for limits in self.domain_limits.values())
         if least_of_all > self.rest_share + SHARE_TOLERANCE:
             raise ValueError(f"domain_limits ask for at least {least_of_all:g} in all, but `domains` leaves {self.rest_share:g}")
@@ -127,9 +167,19 @@ class BalanceConfig(Settings):
     )
     seed: int = Field(default=0, ge=0, description="Seed of the order in which documents are chosen; another seed, another sample.")
     shard_bytes: int = Field(default=256 << 20, ge=1 << 20, description="Largest size of a corpus file on disk, in bytes.")
-    on_infeasible: Literal["error", "nearest"] = Field(
+    on_infeasible: Literal["error", "budget", "shares"] = Field(
         default="error",
-        description="When there are too few documents for a phase: stop, or take the largest budget that keeps the shares.",
+        description="When there are too few documents for a phase: stop and say what could be had, keep the shares and take the largest "
+        "budget they allow (budget), or keep the budget and take the nearest shares it allows (shares).",
+    )
+    quality_bands: list[Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(
+        default=[0.5, 0.9],
+        max_length=9,
+        description="Where the plan parts each language's documents by rank of `quality`: [0.5, 0.9] is the lower half, the next 40 % and "
+        "the best tenth. It only counts them.",
+    )
+    long_document_tokens: int = Field(
+        default=32_768, ge=1, description="Documents of at least so many tokens are marked `long_document`, for context extension."
     )
     min_kept_share: float = Field(
         default=0.0, ge=0.0, le=1.0, description="Stop the run when balance keeps a smaller share of the documents; 0 never stops."
@@ -139,6 +189,12 @@ class BalanceConfig(Settings):
     def _check(self) -> Self:
         if not self.chosen_phases:
             raise ValueError("phases.general and phases.domain are both null; describe at least one phase")
+        if self.phases.general and self.phases.general.replay:
+            raise ValueError("phases.general.replay is set, but only phase domain can replay; remove it")
+        if self.phases.domain and self.phases.domain.replay and not self.phases.general:
+            raise ValueError("phases.domain.replay repeats phase general, and phases.general is null; describe it, or set replay to 0")
+        if self.quality_bands != sorted(set(self.quality_bands)):
+            raise ValueError("quality_bands must ascend without repetition, such as [0.5, 0.9]")
         for name, phase in self.chosen_phases.items():
             for language in phase.language_shares:
                 if language not in self.bytes_per_token:

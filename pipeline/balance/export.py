@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.balance.config import BalanceConfig
-from pipeline.balance.parts import SCHEMA, ExportTask
+from pipeline.balance.parts import COUNTS, SCHEMA, ExportTask
 from pipeline.segment import Segment, write_json
 from pipeline.splits import Split
 
@@ -56,8 +56,8 @@ def packs(kept: Sequence[Split], shard_bytes: int) -> list[Split]:
 def build_manifest(files: dict[str, dict[str, Any]], config: BalanceConfig) -> dict[str, Any]:
     """Totals per phase, language and domain with asked and received shares, and every file with size, xxh3-64 and rows.
 
-    bytes: UTF-8 bytes of text. tokens: each document once; tokens_with_epochs: as often as it is read. Shares are of tokens_with_epochs,
-    a domain's within its language; share_asked is null for a domain that the mix doesn't name.
+    Counts as `parts.COUNTS` has them. Shares are of tokens_with_epochs without replay_tokens, a domain's within its language; share_asked
+    is null for a domain that the mix doesn't name.
     """
     phases = {}
     for name, phase in config.chosen_phases.items():
@@ -77,8 +77,10 @@ def build_manifest(files: dict[str, dict[str, Any]], config: BalanceConfig) -> d
                     for path, facts in of_language.items()
                 ],
             }
-        phases[name] = {**total, "tokens_asked": phase.tokens, "max_epochs": phase.max_epochs, "languages": languages}
-    return {"format": 1, "columns": SCHEMA.names, "bytes_per_token": config.bytes_per_token, "seed": config.seed, "phases": phases}
+        asked = {"tokens_asked": phase.tokens, "max_epochs": phase.max_epochs, "replay_asked": phase.replay}
+        phases[name] = {**total, **asked, "languages": languages}
+    facts = {"bytes_per_token": config.bytes_per_token, "seed": config.seed, "long_document_tokens": config.long_document_tokens}
+    return {"format": 2, "columns": SCHEMA.names, **facts, "phases": phases}
 
 
 def mix_yaml(phase: str, totals: dict[str, Any]) -> str:
@@ -91,13 +93,15 @@ def mix_yaml(phase: str, totals: dict[str, Any]) -> str:
         f"tokens: {totals['tokens_with_epochs']}  # repetitions included, estimated from bytes",
         "text_column: text",
         "epochs_column: epochs  # times to read each document",
+        f"replay_tokens: {totals['replay_tokens']}  # of these tokens, those that repeat an earlier phase",
+        f"long_tokens: {totals['long_tokens']}  # of these tokens, those of documents with long_document, for context extension",
     ]
     parts = [(language, part) for language, facts in totals["languages"].items() for part in facts["parts"]]
     lines.append("parts:" if parts else "parts: []")
     for language, part in parts:
         lines.append(f"  - path: {json.dumps(part['path'], ensure_ascii=False)}")
         lines.append(f"    lang: {json.dumps(language)}")
-        lines += [f"    {key}: {part[key]}" for key in ("rows", "tokens", "tokens_with_epochs", "most_epochs")]
+        lines += [f"    {key}: {part[key]}" for key in ("rows", "tokens", "tokens_with_epochs", "most_epochs", "long_tokens")]
         lines.append(f"    xxh3: {json.dumps(part['xxh3'])}")
     return "\n".join(lines) + "\n"
 
@@ -121,20 +125,18 @@ def _remove_others(folder: Path, files: frozenset[str]) -> None:
                 path.rmdir()
 
 
-_COUNTS = ("documents", "bytes", "tokens", "tokens_with_epochs")
-
-
 def _counts(facts: dict[str, Any]) -> dict[str, int]:
-    return {key: facts[key] for key in (*_COUNTS[1:], "most_epochs")}
+    return {key: facts[key] for key in (*COUNTS[1:], "most_epochs")}
 
 
 def _totals(files: Any) -> dict[str, int]:
     listed = list(files)
-    return {key: sum(facts[key] for facts in listed) for key in _COUNTS}
+    return {key: sum(facts[key] for facts in listed) for key in COUNTS}
 
 
 def _share(part: dict[str, int], whole: dict[str, int]) -> float:
-    return part["tokens_with_epochs"] / whole["tokens_with_epochs"] if whole["tokens_with_epochs"] else 0.0
+    own, all_own = (counts["tokens_with_epochs"] - counts["replay_tokens"] for counts in (part, whole))
+    return own / all_own if all_own else 0.0
 
 
 def _domains(files: Any, language: dict[str, int], asked: dict[str, float]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ class Documents:
     """The columns of a batch that balance decides by, one entry per document.
 
     languages / domains: distinct values, indexed by language_code / domain_code. mix_languages: what each of `languages` counts as.
-    tokens: estimated, -1 where the language has no bytes_per_token. quality: NaN where there is none.
+    tokens: estimated, -1 where the language has no bytes_per_token. quality: NaN where there is none that is finite. copies: how often the
+    document counts where a phase rehydrates, 1 or more. importance: log importance weights by phase, where a phase has target texts.
     """
 
     languages: list[str]
@@ -34,12 +35,8 @@ class Documents:
     text_bytes: Counts
     tokens: Counts
     quality: npt.NDArray[np.float64]
-
-    def eligible(self, languages: frozenset[str], min_quality: float | None) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Two masks: the document's language is one of the phase's, and its quality suffices (a document without quality passes)."""
-        wanted = np.array([language in languages for language in self.mix_languages], bool)[self.language_code]
-        good = np.ones(len(wanted), bool) if min_quality is None else ~(self.quality < min_quality)
-        return wanted, good
+    copies: Counts
+    importance: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
 def describe(table: pa.Table, language_of: Mapping[str, str], bytes_per_token: Mapping[str, float]) -> Documents:
@@ -54,9 +51,11 @@ def describe(table: pa.Table, language_of: Mapping[str, str], bytes_per_token: M
     filled: Any = pc.fill_null(sizes, 0)
     text_bytes = filled.to_numpy()
     quality: Any = pc.fill_null(column_of(table, "quality"), float("nan"))
-    return Documents(
-        languages, mix_languages, domains, language_code, domain_code, text_bytes, estimated_tokens(text_bytes, rates), quality.to_numpy()
-    )
+    scores = np.where(np.isfinite(quality.to_numpy()), quality.to_numpy(), np.nan)
+    copies: Any = pc.fill_null(column_of(table, "rehydration_weight"), 1)
+    counted = np.maximum(copies.to_numpy().astype(np.int64), 1)
+    tokens = estimated_tokens(text_bytes, rates)
+    return Documents(languages, mix_languages, domains, language_code, domain_code, text_bytes, tokens, scores, counted)
 
 
 def column_of(table: pa.Table, name: str) -> Any:

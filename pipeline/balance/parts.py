@@ -21,6 +21,7 @@ COMPRESSION_LEVEL = 3
 """zstd level of the deliverable: it is written once and read many times."""
 
 _FROM_DOCUMENT = ("id", "text", "source", "url", "host", "date", "title", "lang", "domain", "quality", "tokens", "file", "position")
+_FOR_TRAINING = ("replay_epochs", "long_document")
 _RENAMED = {"lang": "document_lang"}
 """The folder `lang=` says which language of the mix a document counts for; its own would clash with that as a column of the same name."""
 
@@ -30,10 +31,19 @@ SCHEMA = pa.schema(
     [
         *(pa.field(_RENAMED.get(name, name), BY_NAME[name].type) for name in _FROM_DOCUMENT[:11]),
         pa.field("epochs", pa.int32()),
+        *(pa.field(name, BY_NAME[name].type) for name in _FOR_TRAINING),
         *(pa.field(name, BY_NAME[name].type) for name in _FROM_DOCUMENT[11:]),
     ]
 )
-"""Columns of every corpus file. `epochs`: times the document is to be read in this phase; its text is stored once."""
+"""Columns of every corpus file. `epochs`: times the document is to be read in this phase, `replay_epochs` those of them that repeat an
+earlier phase; its text is stored once."""
+
+
+COUNTS = ("documents", "bytes", "tokens", "tokens_with_epochs", "replay_tokens", "long_documents", "long_tokens")
+"""What is counted of each file: tokens each document once, tokens_with_epochs as often as it is read, replay_tokens those of them that
+repeat an earlier phase; long_documents and long_tokens (with epochs) of documents marked for context extension."""
+
+_DOMAIN_COUNTS = ("documents", "tokens", "tokens_with_epochs", "replay_tokens")
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class ExportTask:
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         writers: dict[tuple[str, str], PartWriter] = {}
-        columns = [*_FROM_DOCUMENT, *(f"epochs_{phase}" for phase in self.phases)]
+        columns = [*_FROM_DOCUMENT, *_FOR_TRAINING, *(f"epochs_{phase}" for phase in self.phases)]
         for part in self.split.parts:
             for table in read_batches(part.path, columns, min(BATCH_BYTES, self.shard_bytes // 8)):
                 for phase, language, rows in self._sorted_out(table):
@@ -79,16 +89,17 @@ class ExportTask:
             for language in sorted(set(names)):
                 mask = present & np.array([name == language for name in names], bool)[code]
                 if mask.any():
-                    result.append((phase, language, _corpus_rows(table, epochs).filter(pa.array(mask))))
+                    result.append((phase, language, _corpus_rows(table, phase, epochs).filter(pa.array(mask))))
         return result
 
 
-def _corpus_rows(table: pa.Table, epochs: Any) -> pa.Table:
-    arrays = [
-        epochs.cast(pa.int32()) if field.name == "epochs" else column_of(table, "lang" if field.name == "document_lang" else field.name)
-        for field in SCHEMA
-    ]
-    return pa.table(arrays, schema=SCHEMA)
+def _corpus_rows(table: pa.Table, phase: str, epochs: Any) -> pa.Table:
+    """The table in corpus columns; only phase domain replays."""
+    no_replay = pa.chunked_array([np.zeros(len(table), np.int32)])
+    own = {"epochs": epochs.cast(pa.int32()), "document_lang": column_of(table, "lang")}
+    if phase != "domain":
+        own["replay_epochs"] = no_replay
+    return pa.table([own[field.name] if field.name in own else column_of(table, field.name) for field in SCHEMA], schema=SCHEMA)
 
 
 class PartWriter:
@@ -137,7 +148,7 @@ class PartWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         number = len(self._files)
         self._path = self._folder / (f"{self._name}_{number:03d}.parquet" if number else f"{self._name}.parquet")
-        self._files[self._path] = {"documents": 0, "bytes": 0, "tokens": 0, "tokens_with_epochs": 0, "most_epochs": 0, "domains": {}}
+        self._files[self._path] = {**dict.fromkeys(COUNTS, 0), "most_epochs": 0, "domains": {}}
         self._writer = pq.ParquetWriter(
             self._path,
             SCHEMA,
@@ -158,15 +169,21 @@ def _add_up(facts: dict[str, Any], rows: pa.Table) -> None:
     tokens = rows.column("tokens").to_numpy()
     epochs = rows.column("epochs").to_numpy().astype(np.int64)
     sizes: Any = pc.sum(pc.binary_length(rows.column("text")).cast(pa.int64()))
+    replayed = tokens * pc.fill_null(rows.column("replay_epochs"), 0).to_numpy()
+    long = pc.fill_null(rows.column("long_document"), False).to_numpy()
     facts["documents"] += len(rows)
     facts["bytes"] += int(sizes.as_py() or 0)
     facts["tokens"] += int(tokens.sum())
     facts["tokens_with_epochs"] += int((tokens * epochs).sum())
+    facts["replay_tokens"] += int(replayed.sum())
+    facts["long_documents"] += int(long.sum())
+    facts["long_tokens"] += int((tokens * epochs)[long].sum())
     facts["most_epochs"] = max(facts["most_epochs"], int(epochs.max()))
     domains, code = coded(rows.column("domain"), OTHER)
     for index, domain in enumerate(domains):
         mine = code == index
-        entry = facts["domains"].setdefault(domain, {"documents": 0, "tokens": 0, "tokens_with_epochs": 0})
+        entry = facts["domains"].setdefault(domain, dict.fromkeys(_DOMAIN_COUNTS, 0))
         entry["documents"] += int(mine.sum())
         entry["tokens"] += int(tokens[mine].sum())
         entry["tokens_with_epochs"] += int((tokens[mine] * epochs[mine]).sum())
+        entry["replay_tokens"] += int(replayed[mine].sum())

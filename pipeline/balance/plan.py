@@ -21,6 +21,9 @@ Reals = npt.NDArray[np.float64]
 _EXACT = 1e-14
 """Relative slack for one product of binary fractions: 0.6 of 700 million is not always 420 million to the last bit."""
 
+_CHANGES_TOLD = 4
+"""Changed shares that a sentence lists."""
+
 _ROUNDING = 1e-9
 """Relative slack when domain_limits add up to exactly what is needed and binary fractions fall short of it."""
 
@@ -47,7 +50,10 @@ class Target:
 
 @dataclass(frozen=True)
 class PhaseTargets:
-    """The plan of one phase: tokens asked for (None: as many as possible), granted, possible at most, and the target per supply."""
+    """The plan of one phase: tokens asked for (None: as many as possible), granted, possible at most, and the target per supply.
+
+    replay: what of phase general is repeated, by its supplies; its tokens are among those granted.
+    """
 
     phase: str
     asked: int | None
@@ -55,6 +61,7 @@ class PhaseTargets:
     largest: int
     targets: tuple[Target, ...]
     notes: tuple[str, ...]
+    replay: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,9 @@ class _Part:
 def plan_phase(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasible: str) -> PhaseTargets:
     """Targets for every supply that the mix has a place for, sorted by language and domain; their sum never exceeds the budget.
 
-    supplies: distinct (language, domain) pairs, any order. Raises UserError when a language or (unless `on_infeasible` is "nearest")
-    a named domain has no documents, and when the budget can't be had at these shares: the sentence gives the largest budget that can.
+    supplies: distinct (language, domain) pairs, any order. Raises UserError when a language or (if `on_infeasible` is "error") a named
+    domain has no documents, and when the budget can't be had at these shares: the sentence gives the largest budget that can, and the
+    nearest shares at which this one can. `on_infeasible` "budget" takes the former, "shares" the latter, each with a note.
     """
     notes: list[str] = []
     parts = _parts(name, phase, sorted(supplies, key=lambda supply: (supply.language, supply.domain)), on_infeasible, notes)
@@ -98,16 +106,90 @@ def plan_phase(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_inf
     total = largest if phase.tokens is None else phase.tokens
     if total > largest:
         shortage = _shortage(parts, total, phase.max_epochs)
-        if on_infeasible != "nearest":
+        nearest = nearest_parts(parts, total, phase.max_epochs)
+        if on_infeasible == "error":
+            offer = f", and the nearest shares with this budget are {_changes(parts, nearest)}" if nearest else ""
             raise UserError(
-                f"phase {name} {shortage}; the largest budget with these shares is {human(largest)}: "
-                f"set balance.phases.{name}.tokens={largest}, raise max_epochs, or set balance.on_infeasible to nearest"
+                f"phase {name} {shortage}; the largest budget with these shares is {human(largest)}{offer}: "
+                f"set balance.phases.{name}.tokens={largest}, raise max_epochs, or set balance.on_infeasible to budget or shares"
             )
-        notes.append(f"asked for {human(total)} tokens, planned {human(largest)}: the phase {shortage}")
-        total = largest
+        if on_infeasible == "shares":
+            if not nearest:
+                raise UserError(
+                    f"phase {name} {shortage}, and no shares at all fill {human(total)} tokens within max_epochs and domain_limits; "
+                    f"set balance.phases.{name}.tokens={largest} or raise max_epochs"
+                )
+            notes.append(f"the phase {shortage}; planned instead {_changes(parts, nearest)}")
+            parts = nearest
+        else:
+            notes.append(f"asked for {human(total)} tokens, planned {human(largest)}: the phase {shortage}")
+            total = largest
     targets = [target for part in parts for target in _fill(part, phase, total)]
     targets.sort(key=lambda target: (target.supply.language, target.supply.domain))
     return PhaseTargets(name, phase.tokens, total, largest, tuple(targets), tuple(notes))
+
+
+def nearest_parts(parts: Sequence[_Part], total: int, max_epochs: float) -> list[_Part]:
+    """The parts with the shares nearest to theirs at which `total` can be filled; none where it can't at all.
+
+    What a part lacks goes to the other parts of its language in proportion to their shares, and what a language lacks to the other
+    languages: so the sum of the absolute changes is the least possible, first between languages, then within each.
+    """
+    caps = {part.name: float(part.bounds(total, max_epochs)[1].sum()) for part in parts}
+    by_language: dict[str, list[_Part]] = {}
+    for part in parts:
+        by_language.setdefault(part.supplies[0].language, []).append(part)
+    shares = np.array([sum(part.share for part in mine) for mine in by_language.values()])
+    room = np.array([sum(caps[part.name] for part in mine) for mine in by_language.values()])
+    if room.sum() < total:
+        return []
+    found: list[_Part] = []
+    for mine, amount in zip(by_language.values(), water_fill(float(total), shares, np.zeros(len(shares)), room), strict=True):
+        weights, most = np.array([part.share for part in mine]), np.array([caps[part.name] for part in mine])
+        amounts = water_fill(float(amount), weights, np.zeros(len(mine)), most)
+        found += [replace(part, share=float(got) / total) for part, got in zip(mine, amounts, strict=True)]
+    least_held = all(sum(part.least) <= part.share + _ROUNDING for part in found)
+    return found if least_held and all(part.feasible(total, max_epochs) for part in found) else []
+
+
+def _changes(asked: Sequence[_Part], granted: Sequence[_Part]) -> str:
+    """The parts whose shares differ, the largest changes first: `ko/law 12.5% instead of 20%`."""
+    pairs = sorted(zip(asked, granted, strict=True), key=lambda pair: -abs(pair[0].share - pair[1].share))
+    moved = [(before, after) for before, after in pairs if abs(before.share - after.share) > SHARE_TOLERANCE]
+    listed = [f"{before.name} {_percent(after.share)} instead of {_percent(before.share)}" for before, after in moved[:_CHANGES_TOLD]]
+    return ", ".join(listed) + (f" and {len(moved) - _CHANGES_TOLD} more" if len(moved) > _CHANGES_TOLD else "")
+
+
+def plan_domain(
+    name: str, phase: PhaseConfig, supplies: Sequence[Supply], general: PhaseTargets | None, on_infeasible: str
+) -> PhaseTargets:
+    """`plan_phase`, for a phase of which `replay` may repeat the phase `general`, in the proportions of its targets.
+
+    The phase's own shares then describe the rest of its tokens. Raises UserError as `plan_phase` does, and when the replay asks for more
+    than phase general has (unless `on_infeasible` is "budget").
+    """
+    if not phase.replay or general is None:
+        return plan_phase(name, phase, supplies, on_infeasible)
+    most = math.floor(general.tokens / phase.replay)
+    asked, notes = phase.tokens, []
+    if asked is not None and asked > most:
+        sentence = f"replays {_percent(phase.replay)} of {human(asked)} tokens but phase general has only {human(general.tokens)}"
+        if on_infeasible != "budget":
+            raise UserError(
+                f"phase {name} {sentence}; set balance.phases.{name}.tokens={most}, lower replay, or set balance.on_infeasible to budget"
+            )
+        notes.append(f"asked for {human(asked)} tokens, planned at most {human(most)}: the phase {sentence}")
+    fresh = None if asked is None else max(1, math.floor(min(asked, most) * (1 - phase.replay)))
+    plan = plan_phase(name, phase.model_copy(update={"tokens": fresh}), supplies, on_infeasible)
+    own = plan.tokens if asked is not None else min(plan.tokens, math.floor(most * (1 - phase.replay)))
+    if own < plan.tokens:
+        plan = plan_phase(name, phase.model_copy(update={"tokens": own}), supplies, on_infeasible)
+    repeated = min(math.floor(own * phase.replay / (1 - phase.replay)), general.tokens)
+    levels = np.array([target.tokens for target in general.targets], np.float64)
+    tokens = _whole(levels * (repeated / max(levels.sum(), 1.0)), levels, repeated)
+    replay = tuple(replace(target, tokens=int(count), share=None) for target, count in zip(general.targets, tokens, strict=True))
+    largest = min(most, math.floor(plan.largest / (1 - phase.replay)))
+    return PhaseTargets(name, asked, own + int(tokens.sum()), largest, plan.targets, (*notes, *plan.notes), replay)
 
 
 def _parts(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasible: str, notes: list[str]) -> list[_Part]:
@@ -115,17 +197,18 @@ def _parts(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasi
     for language, share in phase.language_shares.items():
         of_language = [supply for supply in supplies if supply.language == language and supply.tokens > 0]
         if not of_language:
-            reason = f" of quality {phase.min_quality:g} or better" if phase.min_quality is not None else ""
+            best = phase.quality_top.get(language)
+            reason = f" among the best {_percent(best)}" if best is not None else ""
             raise UserError(
                 f"phase {name} asks for {_percent(share)} {language} but there is no {language} document{reason}; "
                 f"set balance.phases.{name}.languages.{language} to 0 or add documents"
             )
         found = _language_parts(phase, language, share, of_language)
         for wanted, wanted_share in _absent(phase, language, found, of_language):
-            if on_infeasible != "nearest":
+            if on_infeasible == "error":
                 raise UserError(
                     f"phase {name} asks for {_percent(wanted_share)} {wanted} but there is no such document; change "
-                    f"balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to nearest to share it out"
+                    f"balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to shares to share it out"
                 )
             notes.append(f"no document is {wanted}: its {_percent(wanted_share)} went to the other domains of {language}")
         found = [part for part in found if part.supplies]

@@ -3,6 +3,10 @@
 A document's key in a phase is u = xxh3_64(id, seed = xxh3_64("<seed>/<phase>")): the same in every run, on every machine, in any order. The
 documents of a group, ordered by u, form one fixed queue; a budget takes a prefix of it, so a larger budget holds all of a smaller one, and
 two documents with the same key (only equal ids, in practice) go together.
+
+Documents that should rather be chosen than others have weights w. Their queue is ordered by E / w, where E = -log(1 - u) is exponentially
+distributed: a prefix of it is a weighted sample without replacement (Efraimidis and Spirakis 2006), the same as the top k of log w plus
+Gumbel noise, by which WebOrganizer tilts to quality and DSIR (arXiv 2302.03169) to a target. It is as nested and as free of order.
 """
 
 from __future__ import annotations
@@ -25,6 +29,18 @@ def sampling_keys(ids: pa.Array | pa.ChunkedArray, seed: int) -> Keys:
     """xxh3_64 of each id under `seed`; a null id hashes as the empty string."""
     digest = xxhash.xxh3_64_intdigest
     return np.fromiter((digest((value or "").encode(), seed) for value in ids.to_pylist()), np.uint64, len(ids))
+
+
+_KEY_RANGE, _KEY_STEPS = 1 << 10, 1 << 36
+"""log(E / w) is stored as a whole number of 2^-36ths between -1024 and 1024: coarser than the last bits in which processors may differ,
+finer than any two of a billion documents."""
+
+
+def weighted_keys(keys: Keys, log_weights: npt.NDArray[np.float64]) -> Keys:
+    """Keys in the order of E / w, for uniform keys and the natural logarithms of the weights (finite)."""
+    uniform = ((keys >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    place = np.clip(np.log(-np.log1p(-uniform)) - log_weights, -_KEY_RANGE, _KEY_RANGE - 2.0 / _KEY_STEPS) + _KEY_RANGE
+    return np.rint(place * _KEY_STEPS).astype(np.uint64) << np.uint64(17)
 
 
 def estimated_tokens(text_bytes: Counts, bytes_per_token: npt.NDArray[np.float64]) -> Counts:

@@ -3,61 +3,72 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.balance.choice import PhaseChoice, group_choices
 from pipeline.balance.config import OTHER, BalanceConfig, PhaseConfig
 from pipeline.balance.groups import describe
-from pipeline.balance.plan import PhaseTargets, plan_phase
+from pipeline.balance.plan import PhaseTargets, Target, plan_domain
+from pipeline.balance.quality import QualityScale, ScaleSample, band_names, bands_of
+from pipeline.balance.queue import Queue
 from pipeline.balance.sample import phase_seed, sampling_keys
 from pipeline.balance.table import render_plan
-from pipeline.balance.tally import Cut, Tally, counts_table, read_counts
+from pipeline.balance.tally import CountedBatch, Cut, Tally, counts_table, read_counts
+from pipeline.balance.weights import RatioFile, weighed
 from pipeline.documents import usable_documents
 from pipeline.files import open_file
 from pipeline.shards import write_table
 from pipeline.splits import DOCUMENTS, Split
 
-_READ = ("id", "lang", "domain", "quality")
-"""Columns that the counts come from, besides `text_bytes`, or `text` where documents come without it."""
+_READ = ("id", "lang", "domain", "quality", "rehydration_weight")
+"""Columns that the counts come from, besides `text_bytes`, or `text` where documents come without it or targets ask for it."""
+
+Pair = tuple[str, str]
+"""Language of the mix and domain."""
 
 
 @dataclass(frozen=True)
 class CountTask:
-    """Writes `<split>.parquet`: language, domain, quality, bytes, tokens and sampling keys of each document in the mix's languages."""
+    """Writes `<split>.parquet`: language, domain, quality, bytes, tokens, copies, importance and sampling keys of each document in the
+    mix's languages."""
 
     split: Split
     language_of: dict[str, str]
     bytes_per_token: dict[str, float]
     languages: tuple[str, ...]
     seeds: dict[str, int]
+    ratios: tuple[RatioFile, ...] = ()
 
     @property
     def name(self) -> str:
         return self.split.name
 
     def __call__(self, folder: Path) -> dict[str, Any]:
-        tables = [self._count(table) for table in _sized_documents(self.split)]
+        tables = [self._count(table) for table in sized_documents(self.split, bool(self.ratios))]
         if tables:
             write_table(folder / f"{self.name}.parquet", pa.concat_tables(tables))
         return {"documents": sum(len(table) for table in tables)}
 
     def _count(self, table: pa.Table) -> pa.Table:
-        documents = describe(table, self.language_of, self.bytes_per_token)
-        wanted, _ = documents.eligible(frozenset(self.languages), None)
+        documents = weighed(describe(table, self.language_of, self.bytes_per_token), table, self.ratios)
+        wanted = np.array([language in self.languages for language in documents.mix_languages], bool)[documents.language_code]
         keys = {phase: sampling_keys(table.column("id"), seed) for phase, seed in self.seeds.items()}
         return counts_table(documents, keys, wanted)
 
 
-def _sized_documents(split: Split) -> Iterator[pa.Table]:
-    """The split's usable documents; the text itself is read only from files that don't tell its size."""
+def sized_documents(split: Split, with_text: bool) -> Iterator[pa.Table]:
+    """The split's usable documents; the text itself is read only where it is asked for, and from files that don't tell its size."""
     for part in split.parts:
         sized = part.format != DOCUMENTS or "text_bytes" in _shard_columns(part.path)
-        yield from usable_documents(replace(split, parts=(part,)), (*_READ, "text_bytes" if sized else "text"))
+        texts = ("text",) if with_text or not sized else ()
+        yield from usable_documents(replace(split, parts=(part,)), (*_READ, *(("text_bytes",) if sized else ()), *texts))
 
 
 def _shard_columns(path: str) -> list[str]:
@@ -74,7 +85,10 @@ class PlanTask:
     """
 
     phases: dict[str, Any]
+    seeds: dict[str, int]
     on_infeasible: str
+    quality_bands: tuple[float, ...]
+    long_document_tokens: int
     counts: tuple[str, ...]
     paths: tuple[str, ...] = field(metadata={"fingerprint": False})
 
@@ -84,25 +98,100 @@ class PlanTask:
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         phases = {name: PhaseConfig.model_validate(phase) for name, phase in self.phases.items()}
-        tallies = {name: Tally.of(name, phase) for name, phase in phases.items()}
-        for batch in read_counts(self.paths, tuple(phases)):
+        scale = self._scale(next(iter(phases)))
+        queues = {name: Queue.of(name, phase, self.seeds[name], scale) for name, phase in phases.items()}
+        tallies = {name: Tally(queue) for name, queue in queues.items()}
+        for batch in self._batches():
             for tally in tallies.values():
                 tally.add(batch)
-        targets = {name: plan_phase(name, phase, tallies[name].supplies(), self.on_infeasible) for name, phase in phases.items()}
-        cutters = {name: tally.cutter(targets[name]) for name, tally in tallies.items()}
-        for batch in read_counts(self.paths, tuple(phases)):
-            for cutter in cutters.values():
-                cutter.add(batch)
-        plan = {"phases": {name: phase_plan(targets[name], cutters[name].cuts(), phases[name].language_shares) for name in phases}}
+        targets: dict[str, PhaseTargets] = {}
+        for name, phase in phases.items():
+            targets[name] = plan_domain(name, phase, tallies[name].supplies(), targets.get("general"), self.on_infeasible)
+        own = self._cuts({name: (tallies[name], plan.targets) for name, plan in targets.items()})
+        repeated = self._cuts({name: (tallies["general"], plan.replay) for name, plan in targets.items() if plan.replay})
+        plan: dict[str, Any] = {
+            "quality": {"bands": band_names(self.quality_bands), "points": {name: list(points) for name, points in scale.points.items()}},
+            "long_document_tokens": self.long_document_tokens,
+            "phases": {name: phase_plan(targets[name], own[name], repeated.get(name, {}), phase) for name, phase in phases.items()},
+        }
+        self._add_bands(plan, scale, {name: phase_choice(name, plan, queues) for name in phases})
         (folder / "plan.json").write_text(json.dumps(plan, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / "plan.txt").write_text(render_plan(plan), encoding="utf-8")
         return {"tokens": {name: phase["tokens_got"] for name, phase in plan["phases"].items()}}
 
+    def _batches(self) -> Iterator[CountedBatch]:
+        return read_counts(self.paths, tuple(self.phases))
 
-def phase_plan(targets: PhaseTargets, cuts: dict[tuple[str, str], Cut], language_shares: dict[str, float]) -> dict[str, Any]:
+    def _scale(self, phase: str) -> QualityScale:
+        sample = ScaleSample()
+        for batch in self._batches():
+            sample.add(batch.documents, batch.keys[phase])
+        return sample.scale()
+
+    def _cuts(self, wanted: Mapping[str, tuple[Tally, Iterable[Target]]]) -> dict[str, dict[Pair, Cut]]:
+        """Where the queues end, by phase; all phases search in the same passes."""
+        cutters = {name: tally.cutter(tuple(targets)) for name, (tally, targets) in wanted.items()}
+        searching = list(cutters.values())
+        while searching:
+            for batch in self._batches():
+                for cutter in searching:
+                    cutter.add(batch)
+            searching = [cutter for cutter in searching if not cutter.settled()]
+        return {name: cutter.cuts() for name, cutter in cutters.items()}
+
+    def _add_bands(self, plan: dict[str, Any], scale: QualityScale, choices: Mapping[str, PhaseChoice]) -> None:
+        """Count what each phase has and takes per language, domain and band of quality, and of long documents."""
+        names = band_names(self.quality_bands)
+        counted: dict[str, dict[tuple[str, str, str], list[int]]] = {name: {} for name in choices}
+        long = {name: [0, 0, 0, 0] for name in choices}
+        for batch in self._batches():
+            documents = batch.documents
+            bands = bands_of(scale.ranks(documents), self.quality_bands)
+            for name, choice in choices.items():
+                taken, _, _ = choice.epochs(documents, batch.keys)
+                wanted, good = choice.queue.eligible(documents)
+                available = documents.tokens * choice.queue.copies(documents)
+                numbers = np.stack([wanted & good, np.where(wanted & good, available, 0), taken > 0, documents.tokens * taken])
+                cell = (documents.language_code * len(documents.domains) + documents.domain_code) * len(names) + bands
+                for value in np.unique(cell[wanted & good]).tolist():
+                    pair, band = divmod(value, len(names))
+                    language, domain = divmod(pair, len(documents.domains))
+                    key = documents.mix_languages[language], documents.domains[domain], names[band]
+                    _add(counted[name].setdefault(key, [0, 0, 0, 0]), numbers[:, cell == value])
+                _add(long[name], numbers[:, documents.tokens >= self.long_document_tokens])
+        keys = ("available_documents", "available_tokens", "documents", "tokens_got")
+        for name, phase in plan["phases"].items():
+            rows = sorted(counted[name].items(), key=lambda entry: (entry[0][:2], names.index(entry[0][2])))
+            phase["bands"] = [
+                {"language": language, "domain": domain, "band": band, **dict(zip(keys, numbers, strict=True))}
+                for (language, domain, band), numbers in rows
+            ]
+            phase["long"] = dict(zip(keys, long[name], strict=True))
+
+
+def _add(totals: list[int], numbers: np.ndarray) -> None:
+    for place, value in enumerate(numbers.sum(axis=1).tolist()):
+        totals[place] += int(value)
+
+
+def phase_choice(name: str, plan: Mapping[str, Any], queues: Mapping[str, Queue]) -> PhaseChoice:
+    """A phase of plan.json as it is carried out."""
+    facts = plan["phases"][name]
+    replay = group_choices(facts["replay"]["groups"]) if facts["replay"] else ()
+    return PhaseChoice(queues[name], group_choices(facts["groups"]), queues["general"] if replay else None, replay)
+
+
+def queues_of(plan: Mapping[str, Any], config: BalanceConfig) -> dict[str, Queue]:
+    """The queues of a plan that was made with this configuration, by phase."""
+    scale = QualityScale({language: tuple(points) for language, points in plan["quality"]["points"].items()})
+    return {name: Queue.of(name, phase, phase_seed(config.seed, name), scale) for name, phase in config.chosen_phases.items()}
+
+
+def phase_plan(targets: PhaseTargets, cuts: Mapping[Pair, Cut], repeated: Mapping[Pair, Cut], phase: PhaseConfig) -> dict[str, Any]:
     """One phase of plan.json. `limit` is hexadecimal: JSON readers lose digits of 64-bit numbers.
 
-    tokens_* count repetitions, available_* don't; shares are of the whole phase; epochs = tokens_target / available_tokens.
+    tokens_* count repetitions, available_* don't (but copies, where the phase rehydrates). Shares are of the phase without its replay;
+    epochs = tokens_target / available_tokens.
     """
     got = sum(cut.tokens for cut in cuts.values())
     groups = []
@@ -111,42 +200,55 @@ def phase_plan(targets: PhaseTargets, cuts: dict[tuple[str, str], Cut], language
         supply = {f"available_{key}": value for key, value in asdict(target.supply).items() if key not in ("language", "domain")}
         groups.append(
             {
-                "language": cut.language,
-                "domain": cut.domain,
+                **_taken(target, cut),
                 **supply,
                 "share_asked": target.share,
-                "tokens_target": target.tokens,
                 "epochs": target.tokens / target.supply.tokens if target.supply.tokens else 0.0,
-                "whole_epochs": cut.whole_epochs,
-                "limit": f"{cut.limit:016x}",
-                "documents": cut.documents,
-                "tokens_got": cut.tokens,
                 "share_got": cut.tokens / got if got else 0.0,
             }
         )
     languages = {}
-    for language, share in language_shares.items():
+    for language, share in phase.language_shares.items():
         mine = [group for group in groups if group["language"] == language]
         totals = {key: sum(group[key] for group in mine) for key in ("available_tokens", "documents", "tokens_got", "share_got")}
         languages[language] = {"share_asked": share, **totals}
+    replayed = sum(cut.tokens for cut in repeated.values())
+    replay = None
+    if repeated:
+        listed = [_taken(target, repeated[target.supply.language, target.supply.domain]) for target in targets.replay]
+        replay = {"share_asked": phase.replay, "tokens_got": replayed, "share_got": replayed / max(1, got + replayed), "groups": listed}
     return {
         "tokens_asked": targets.asked,
         "tokens_planned": targets.tokens,
         "tokens_largest": targets.largest,
-        "tokens_got": got,
+        "tokens_got": got + replayed,
+        "method": phase.method,
         "notes": list(targets.notes),
         "languages": languages,
         "groups": groups,
+        "replay": replay,
     }
 
 
-def count_tasks(splits: list[Split], config: BalanceConfig) -> list[CountTask]:
+def _taken(target: Target, cut: Cut) -> dict[str, Any]:
+    return {
+        "language": cut.language,
+        "domain": cut.domain,
+        "tokens_target": target.tokens,
+        "whole_epochs": cut.whole_epochs,
+        "limit": f"{cut.limit:016x}",
+        "documents": cut.documents,
+        "tokens_got": cut.tokens,
+    }
+
+
+def count_tasks(splits: list[Split], config: BalanceConfig, ratios: tuple[RatioFile, ...] = ()) -> list[CountTask]:
     """One count task per split, with only the settings that the counts depend on."""
     phases = config.chosen_phases
     languages = tuple(sorted({language for phase in phases.values() for language in phase.language_shares}))
     rates = {language: config.bytes_per_token[language] for language in languages}
     seeds = {name: phase_seed(config.seed, name) for name in phases}
-    return [CountTask(split, config.language_of, rates, languages, seeds) for split in splits]
+    return [CountTask(split, config.language_of, rates, languages, seeds, ratios) for split in splits]
 
 
 def label_names(config: BalanceConfig) -> list[str]:

@@ -1,48 +1,51 @@
-"""The plan as a table that people read."""
+"""The plan as tables and bars that people read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.balance.plan import human
 
 _HEADER = ("language", "domain", "available", "epochs", "asked", "planned", "got", "share", "documents")
+_BAND_HEADER = ("language", "quality", "available", "got", "epochs", "documents")
+
+_BAR = 40
+"""Characters of a bar that stands for the largest share of its chart."""
 
 
 def render_plan(plan: dict[str, Any]) -> str:
-    """plan.json as aligned text: per phase a line per language and domain with tokens and shares, the total, and notes."""
+    """plan.json as aligned text: per phase a table of languages and domains, one of quality bands, a chart of shares, and notes."""
     return "\n".join(line for name, phase in plan["phases"].items() for line in _phase_lines(name, phase))
 
 
 def _phase_lines(name: str, phase: dict[str, Any]) -> list[str]:
-    rows: list[tuple[str, ...]] = [_HEADER]
-    for language, totals in phase["languages"].items():
-        rows.append(
-            (
-                language,
-                "all",
-                human(totals["available_tokens"]),
-                "",
-                _percent(totals["share_asked"]),
-                "",
-                human(totals["tokens_got"]),
-                _percent(totals["share_got"]),
-                f"{totals['documents']:,}",
-            )
-        )
-        rows += [_group_row(group) for group in phase["groups"] if group["language"] == language]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(_HEADER))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index < 2 else cell.rjust(width) for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
     asked = human(phase["tokens_asked"]) if phase["tokens_asked"] is not None else "as many as possible"
     title = (
         f"phase {name}: {human(phase['tokens_got'])} tokens (asked for {asked}; at most {human(phase['tokens_largest'])} with these shares)"
     )
-    return [title, *(line.rstrip() for line in lines), *(f"note: {note}" for note in phase["notes"]), ""]
+    lines = [title, *_aligned(_group_rows(phase), 2)]
+    if replay := phase["replay"]:
+        lines.append(
+            f"replay: {human(replay['tokens_got'])} tokens of phase general, {_percent(replay['share_got'])} of the phase "
+            f"(asked for {_percent(replay['share_asked'])})"
+        )
+    if phase["long"]["available_documents"]:
+        long = phase["long"]
+        lines.append(f"long documents: {long['documents']:,} of {long['available_documents']:,}, {human(long['tokens_got'])} tokens")
+    bands = _band_rows(phase)
+    if len(bands) > 1:
+        lines += ["", *_aligned(bands, 2)]
+    return [*lines, "", *_chart(phase), *(f"note: {note}" for note in phase["notes"]), ""]
+
+
+def _group_rows(phase: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [_HEADER]
+    for language, totals in phase["languages"].items():
+        shares = _percent(totals["share_asked"]), "", human(totals["tokens_got"]), _percent(totals["share_got"])
+        rows.append((language, "all", human(totals["available_tokens"]), "", *shares, f"{totals['documents']:,}"))
+        rows += [_group_row(group) for group in phase["groups"] if group["language"] == language]
+    return rows
 
 
 def _group_row(group: dict[str, Any]) -> tuple[str, ...]:
@@ -57,6 +60,57 @@ def _group_row(group: dict[str, Any]) -> tuple[str, ...]:
         _percent(group["share_got"]),
         f"{group['documents']:,}",
     )
+
+
+def _band_rows(phase: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A row per language and band of quality, over all domains; only the header where no document has a quality."""
+    totals: dict[tuple[str, str], list[int]] = {}
+    for row in phase["bands"]:
+        sums = totals.setdefault((row["language"], row["band"]), [0, 0, 0])
+        for place, key in enumerate(("available_tokens", "tokens_got", "documents")):
+            sums[place] += row[key]
+    rows: list[tuple[str, ...]] = [_BAND_HEADER]
+    if any(band != "none" for _, band in totals):
+        for (language, band), (available, got, documents) in totals.items():
+            rows.append((language, band, human(available), human(got), f"{got / available:.2f}" if available else "", f"{documents:,}"))
+    return rows
+
+
+def _chart(phase: dict[str, Any]) -> list[str]:
+    """Bars of what is available, asked for and got, per language and domain: the share of the phase's own tokens."""
+    everything = sum(totals["available_tokens"] for totals in phase["languages"].values())
+    rows: list[tuple[str, float, float | None, float]] = []
+    for language, totals in phase["languages"].items():
+        rows.append((language, totals["available_tokens"] / max(1, everything), totals["share_asked"], totals["share_got"]))
+        for group in phase["groups"]:
+            if group["language"] == language:
+                label = f"{language}/{_label(group['domain'])}"
+                rows.append((label, group["available_tokens"] / max(1, everything), group["share_asked"], group["share_got"]))
+    widest = max((max(there, asked or 0.0, got) for _, there, asked, got in rows), default=0.0) or 1.0
+    width = max((len(label) for label, *_ in rows), default=0)
+    lines = [f"{'':<{width}}  available ░  got █  asked |"]
+    for label, there, asked, got in rows:
+        lines.append(f"{label:<{width}}  {_bar(there / widest, got / widest, None if asked is None else asked / widest)}".rstrip())
+    return lines
+
+
+def _bar(there: float, got: float, asked: float | None) -> str:
+    filled, pale = round(_BAR * got), round(_BAR * there)
+    cells = ["█" if place < filled else "░" if place < pale else " " for place in range(_BAR + 1)]
+    if asked is not None:
+        cells[min(_BAR, round(_BAR * asked))] = "|"
+    return "".join(cells)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], words: int) -> list[str]:
+    """Rows as lines of columns, the first `words` of them to the left, the others to the right."""
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if index < words else cell.rjust(width) for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _label(label: str) -> str:

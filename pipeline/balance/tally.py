@@ -1,7 +1,8 @@
 """Summing up the counts of a whole corpus in bounded memory: what each group holds, and where its queue must be cut for a budget.
 
-The counts stay in their files and are read twice. The first pass adds up tokens per group and per bin of the sampling key; that says in
-which bin a budget ends. The second pass picks up only the documents of those bins, about one in BINS, and finds the exact place.
+The counts stay in their files and are read several times. The first pass adds up tokens per group and per bin of the queue's keys; that
+says in which bin a budget ends. The next picks up only the documents of those bins, about one in BINS, and finds the exact place; where
+a bin holds too many (weighted keys are not even), it parts the bin first.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.balance.config import PhaseConfig
 from pipeline.balance.groups import Codes, Documents, coded
-from pipeline.balance.plan import PhaseTargets, Supply
+from pipeline.balance.plan import Supply, Target
+from pipeline.balance.queue import Queue
 from pipeline.balance.sample import Counts, Keys, limit_for, whole_and_rest
 from pipeline.errors import UserError
 from pipeline.shards import read_batches
@@ -25,13 +26,16 @@ BIN_BITS = 12
 BINS = 1 << BIN_BITS
 """Key bins per group: 4,096 of 16 bytes each; of a billion documents in one group, a quarter of a million share the bin of the cut."""
 
+MOST_NEAR = 1 << 20
+"""Documents of one bin that are held in memory; a bin with more is parted by the next BIN_BITS of the key."""
+
 MAX_GROUPS = 2000
 """Distinct (language, domain) pairs: more would be a column of free text taken for labels (130 MB of bins per phase)."""
 
 
 @dataclass(frozen=True)
 class CountedBatch:
-    """One batch of counts: documents of the mix's languages, and each phase's sampling keys (uint64)."""
+    """One batch of counts: documents of the mix's languages, and each phase's uniform sampling keys (uint64)."""
 
     documents: Documents
     keys: dict[str, Keys]
@@ -57,6 +61,8 @@ def counts_table(documents: Documents, keys: dict[str, Keys], wanted: npt.NDArra
         "quality": documents.quality,
         "bytes": documents.text_bytes,
         "tokens": documents.tokens,
+        "copies": documents.copies,
+        **{f"importance_{phase}": values for phase, values in documents.importance.items()},
         **{f"key_{phase}": values for phase, values in keys.items()},
     }
     return pa.table(columns).filter(pa.array(wanted))
@@ -73,40 +79,31 @@ def read_counts(paths: Sequence[str], phases: Sequence[str]) -> Iterator[Counted
         for table in read_batches(path):
             languages, language_code = coded(table.column("language"), "")
             domains, domain_code = coded(table.column("domain"), "")
-            documents = Documents(
-                languages,
-                languages,
-                domains,
-                language_code,
-                domain_code,
-                table.column("bytes").to_numpy(),
-                table.column("tokens").to_numpy(),
-                table.column("quality").to_numpy(),
-            )
+            sizes, tokens, quality, copies = (table.column(name).to_numpy() for name in ("bytes", "tokens", "quality", "copies"))
+            importance = {
+                phase: table.column(f"importance_{phase}").to_numpy() for phase in phases if f"importance_{phase}" in table.column_names
+            }
+            documents = Documents(languages, languages, domains, language_code, domain_code, sizes, tokens, quality, copies, importance)
             yield CountedBatch(documents, {phase: table.column(f"key_{phase}").to_numpy() for phase in phases})
 
 
 @dataclass
 class Tally:
-    """Running totals of one phase per (language, domain): documents, bytes, tokens, and documents and tokens per key bin."""
+    """Running totals of one phase per (language, domain): documents, bytes, tokens, and documents and tokens per key bin.
 
-    phase: str
-    languages: frozenset[str]
-    min_quality: float | None
+    A document that counts several times (`Queue.copies`) has its tokens and bytes so many times here, and is one document.
+    """
+
+    queue: Queue
     place: dict[tuple[str, str], int] = field(default_factory=dict)
     bytes: list[int] = field(default_factory=list)
     document_bins: list[Counts] = field(default_factory=list)
     token_bins: list[Counts] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, name: str, phase: PhaseConfig) -> Tally:
-        return cls(name, frozenset(phase.language_shares), phase.min_quality)
-
     def add(self, batch: CountedBatch) -> None:
         """Add the batch's eligible documents. Raises UserError when there are more than MAX_GROUPS groups."""
-        group, mask = self.groups_of(batch.documents)
-        keys, tokens = batch.keys[self.phase][mask], batch.documents.tokens[mask]
-        sizes = batch.documents.text_bytes[mask]
+        group, keys, tokens, copies, mask = self.members(batch)
+        sizes = batch.documents.text_bytes[mask] * copies
         bins = (keys >> np.uint64(64 - BIN_BITS)).astype(np.int64)
         for index in np.unique(group):
             mine = group == index
@@ -121,13 +118,14 @@ class Tally:
             for (language, domain), index in self.place.items()
         ]
 
-    def cutter(self, targets: PhaseTargets) -> Cutter:
-        """The second pass of this phase, for these targets."""
+    def cutter(self, targets: Sequence[Target]) -> Cutter:
+        """The passes that find where the queues end for these targets."""
         return Cutter(self, targets)
 
-    def groups_of(self, documents: Documents) -> tuple[Codes, npt.NDArray[np.bool_]]:
-        """The group of each eligible document, and the mask of eligible documents."""
-        wanted, good = documents.eligible(self.languages, self.min_quality)
+    def members(self, batch: CountedBatch) -> tuple[Codes, Keys, Counts, Counts, npt.NDArray[np.bool_]]:
+        """Of each eligible document its group, place in the queue, tokens with copies, and copies; and the mask of eligible documents."""
+        documents = batch.documents
+        wanted, good = self.queue.eligible(documents)
         mask = wanted & good
         pair = documents.language_code[mask] * len(documents.domains) + documents.domain_code[mask]
         distinct, where = np.unique(pair, return_inverse=True)
@@ -135,7 +133,9 @@ class Tally:
         for value in distinct.tolist():
             language, domain = divmod(value, len(documents.domains))
             indices.append(self._index(documents.mix_languages[language], documents.domains[domain]))
-        return np.array(indices, np.int64)[where], mask
+        copies = self.queue.copies(documents)[mask]
+        keys = self.queue.order(documents, batch.keys[self.queue.phase])[mask]
+        return np.array(indices, np.int64)[where], keys, documents.tokens[mask] * copies, copies, mask
 
     def _index(self, language: str, domain: str) -> int:
         index = self.place.setdefault((language, domain), len(self.bytes))
@@ -151,45 +151,87 @@ class Tally:
         return index
 
 
-class Cutter:
-    """Collects the documents near each group's cut, then names the exact limits."""
+class _Search:
+    """Where one group's queue ends: the bin of keys in which `rest` tokens are reached, narrowed pass by pass.
 
-    def __init__(self, tally: Tally, targets: PhaseTargets) -> None:
+    The bin holds the keys whose bits above `shift` are `prefix`; `documents` and `tokens` stand before it.
+    """
+
+    def __init__(self, rest: int, document_bins: Counts, token_bins: Counts) -> None:
+        self.rest, self.documents, self.tokens = rest, 0, 0
+        self.prefix, self.shift = 0, 64
+        self._near: list[tuple[Keys, Counts]] | None = None
+        self._narrow(document_bins, token_bins)
+
+    def _narrow(self, document_bins: Counts, token_bins: Counts) -> None:
+        filled = np.cumsum(token_bins)
+        bin_ = int(np.searchsorted(filled, self.rest - self.tokens, side="right"))
+        self.tokens += int(filled[bin_ - 1]) if bin_ else 0
+        self.documents += int(document_bins[:bin_].sum())
+        self.shift -= BIN_BITS
+        self.prefix = self.prefix << BIN_BITS | bin_
+        if int(document_bins[bin_]) <= MOST_NEAR or self.shift < BIN_BITS:
+            self._near = []
+        else:
+            self._document_bins, self._token_bins = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+
+    def add(self, keys: Keys, tokens: Counts) -> None:
+        near = keys >> np.uint64(self.shift) == np.uint64(self.prefix)
+        if self._near is not None:
+            self._near.append((keys[near], tokens[near]))
+            return
+        bins = (keys[near] >> np.uint64(self.shift - BIN_BITS)).astype(np.int64) & (BINS - 1)
+        self._document_bins += np.bincount(bins, minlength=BINS)
+        np.add.at(self._token_bins, bins, tokens[near])
+
+    def settled(self) -> bool:
+        """End a pass; whether it was the last."""
+        if self._near is None:
+            self._narrow(self._document_bins, self._token_bins)
+            return False
+        return True
+
+    def cut(self) -> tuple[int, int, int]:
+        """The limit of the keys, and the documents and tokens before it."""
+        near = self._near or []
+        keys, tokens = (np.concatenate([part[side] for part in near]) for side in (0, 1))
+        limit, documents, taken = limit_for(keys, tokens, self.rest - self.tokens)
+        return limit, documents + self.documents, taken + self.tokens
+
+
+class Cutter:
+    """Finds where each group's queue ends: all batches are added, then `settled` asked, until it says so."""
+
+    def __init__(self, tally: Tally, targets: Sequence[Target]) -> None:
         self._tally = tally
-        self._rests: dict[int, tuple[int, int]] = {}
-        self._boundary = np.full(len(tally.bytes), -1, np.int64)
-        self._near: dict[int, list[tuple[Keys, Counts]]] = {}
-        for target in targets.targets:
+        self._whole: dict[int, int] = {}
+        self._searches: dict[int, _Search] = {}
+        for target in targets:
             index = tally.place[target.supply.language, target.supply.domain]
-            whole, rest = whole_and_rest(target.tokens, target.supply.tokens)
-            self._rests[index] = whole, rest
+            self._whole[index], rest = whole_and_rest(target.tokens, target.supply.tokens)
             if rest:
-                self._boundary[index] = np.searchsorted(np.cumsum(tally.token_bins[index]), rest, side="right")
-                self._near[index] = []
+                self._searches[index] = _Search(rest, tally.document_bins[index], tally.token_bins[index])
+        self._open = set(self._searches)
 
     def add(self, batch: CountedBatch) -> None:
-        """Keep the batch's documents in the bin where their group is cut."""
-        group, mask = self._tally.groups_of(batch.documents)
-        keys, tokens = batch.keys[self._tally.phase][mask], batch.documents.tokens[mask]
-        near = (keys >> np.uint64(64 - BIN_BITS)).astype(np.int64) == self._boundary[group]
-        for index in np.unique(group[near]).tolist():
-            mine = near & (group == index)
-            self._near[index].append((keys[mine], tokens[mine]))
+        """Look at the documents of the bins in which queues end."""
+        group, keys, tokens, _, _ = self._tally.members(batch)
+        for index in np.unique(group).tolist():
+            if index in self._open:
+                mine = group == index
+                self._searches[index].add(keys[mine], tokens[mine])
+
+    def settled(self) -> bool:
+        """End a pass over all batches; whether no other is needed."""
+        self._open = {index for index in self._open if not self._searches[index].settled()}
+        return not self._open
 
     def cuts(self) -> dict[tuple[str, str], Cut]:
         """One cut per target, by (language, domain), with the documents and tokens that it really takes."""
-        return {pair: self._cut(pair, index) for pair, index in self._tally.place.items() if index in self._rests}
+        return {pair: self._cut(pair, index) for pair, index in self._tally.place.items() if index in self._whole}
 
     def _cut(self, pair: tuple[str, str], index: int) -> Cut:
-        whole, rest = self._rests[index]
-        document_bins, token_bins = self._tally.document_bins[index], self._tally.token_bins[index]
-        limit = documents = tokens = 0
-        if rest:
-            boundary = int(self._boundary[index])
-            keys = np.concatenate([keys for keys, _ in self._near[index]])
-            counts = np.concatenate([counts for _, counts in self._near[index]])
-            before = int(token_bins[:boundary].sum())
-            limit, documents, tokens = limit_for(keys, counts, rest - before)
-            documents, tokens = documents + int(document_bins[:boundary].sum()), tokens + before
-        every = int(document_bins.sum())
-        return Cut(pair[0], pair[1], whole, limit, every if whole else documents, whole * int(token_bins.sum()) + tokens)
+        whole = self._whole[index]
+        limit, documents, tokens = self._searches[index].cut() if index in self._searches else (0, 0, 0)
+        every = int(self._tally.document_bins[index].sum())
+        return Cut(pair[0], pair[1], whole, limit, every if whole else documents, whole * int(self._tally.token_bins[index].sum()) + tokens)

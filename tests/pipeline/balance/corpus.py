@@ -14,7 +14,7 @@ from pipeline.schema import arrow_schema, conform
 from pipeline.shards import file_facts
 from pipeline.splits import DOCUMENTS, Part, Split
 
-COLUMNS = frozenset({"id", "source", "file", "position", "url", "text", "text_bytes", "lang", "domain", "quality"})
+COLUMNS = frozenset({"id", "source", "file", "position", "url", "text", "text_bytes", "lang", "domain", "quality", "rehydration_weight"})
 
 
 def documents(count: int, seed: int = 0, languages: Sequence[str | None] = ("ko", "en", "mixed", "ja", None)) -> list[dict[str, Any]]:
@@ -35,6 +35,7 @@ def documents(count: int, seed: int = 0, languages: Sequence[str | None] = ("ko"
                 "lang": chance.choices(languages, [5, 4, 1, 1, 1][: len(languages)])[0],
                 "domain": chance.choices(["news", "law", "science", None], [6, 3, 2, 1])[0],
                 "quality": chance.choice([None, chance.random()]),
+                "rehydration_weight": chance.choice([None, 1, 1, 2, 5]),
             }
         )
     return rows

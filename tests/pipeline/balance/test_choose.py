@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.balance.choose import Choose, GroupChoice, PhaseChoice
+from pipeline.balance.choice import GroupChoice, PhaseChoice
+from pipeline.balance.choose import Choose
+from pipeline.balance.queue import Queue
 from pipeline.schema import with_columns
 from pipeline.stage import apply
 from tests.pipeline.balance.corpus import documents, table_of
@@ -14,13 +16,14 @@ EVERYTHING, HALF = (1, 0), (0, 1 << 63)
 
 
 def choose(*phases: PhaseChoice) -> Choose:
-    return Choose({"mixed": "ko"}, {"ko": 4.0, "en": 4.0}, phases)
+    return Choose({"mixed": "ko"}, {"ko": 4.0, "en": 4.0}, 100, phases)
 
 
-def phase(name: str, groups: dict[tuple[str, str], tuple[int, int]], min_quality: float | None = None) -> PhaseChoice:
+def phase(name: str, groups: dict[tuple[str, str], tuple[int, int]], **rules: object) -> PhaseChoice:
     languages = tuple(sorted({language for language, _ in groups}))
     choices = tuple(GroupChoice(language, domain, *taken) for (language, domain), taken in sorted(groups.items()))
-    return PhaseChoice(name, 11, languages, min_quality, choices)
+    settings = {"quality_top": {}, "quality_tilt": 1.0, "importance": 0.0, "rehydrate": False, "points": {}} | rules
+    return PhaseChoice(Queue(name, 11, languages, **settings), choices)
 
 
 def test_the_furthest_reason_over_both_phases_is_told():
@@ -37,7 +40,7 @@ def test_the_furthest_reason_over_both_phases_is_told():
     table = with_columns(pa.table({"id": [row["id"] for row in rows]}), {"text_bytes": [9] * len(rows)})
     table = with_columns(table, {name: [row[name] for row in rows] for name in ("lang", "domain", "quality")})
     stage = choose(
-        phase("general", {("ko", "news"): EVERYTHING, ("ko", "law"): (0, 0)}, min_quality=0.5),
+        phase("general", {("ko", "news"): EVERYTHING, ("ko", "law"): (0, 0)}, quality_top={"ko": 0.5}, points={"ko": (0.5,) * 999}),
         phase("domain", {("en", "news"): (0, 0)}),
     )
     result = stage(table)
@@ -69,7 +72,7 @@ def test_a_row_is_decided_alike_in_any_batch():
 
 def test_an_empty_batch_and_one_without_optional_columns():
     stage = choose(phase("general", {("und", "other"): EVERYTHING}))
-    stage = Choose({}, {"und": 2.0}, stage.phases)
+    stage = Choose({}, {"und": 2.0}, 100, stage.phases)
     assert len(stage(table_of([]))) == 0
     plain = pa.table({"id": ["a", "b"], "text": pa.array(["한글", None], pa.large_string())})
     parted = apply(stage, plain)

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
 
 from pipeline.balance import move
 from pipeline.balance.config import BalanceConfig
@@ -27,12 +28,19 @@ from pipeline.segment import Segment
 from pipeline.shards import file_facts
 from pipeline.splits import Split
 from tests.pipeline.balance.corpus import COLUMNS, documents, shard, shards
+from tests.pipeline.balance.random_targets import counted_corpus, targets, worst_errors
 
 CONFIG = BalanceConfig.model_validate(
     {
         "phases": {
             "general": {"tokens": 20_000, "languages": {"ko": 0.6, "en": 0.4}},
-            "domain": {"tokens": 12_000, "languages": {"ko": 0.5, "en": 0.5}, "domains": {"law": 0.4}, "max_epochs": 4, "min_quality": 0.3},
+            "domain": {
+                "tokens": 12_000,
+                "languages": {"ko": 0.5, "en": 0.5},
+                "domains": {"law": 0.4},
+                "max_epochs": 4,
+                "quality_top": {"ko": 0.7, "en": 0.7},
+            },
         },
         "bytes_per_token": {"ko": 4.0, "en": 4.3},
     }
@@ -93,6 +101,7 @@ def test_plan_manifest_and_shards_say_the_same(done):
     run, _, manifest = done
     plan = json.loads((run / "balance" / "steps" / "plan" / "plan.json").read_text())
     for name, phase in plan["phases"].items():
+        assert sum(band["tokens_got"] for band in phase["bands"]) == phase["tokens_got"]
         facts = manifest["phases"][name]
         assert phase["tokens_got"] == facts["tokens_with_epochs"]
         assert sum(group["documents"] for group in phase["groups"]) == facts["documents"]
@@ -170,7 +179,7 @@ def test_workers_and_order_change_no_byte(done, tmp_path):
 
 def test_a_changed_config_leaves_no_stale_files(tmp_path):
     splits = shards(tmp_path / "input" / "kept", documents(400), 2)
-    balance(tmp_path, splits, CONFIG.model_copy(update={"on_infeasible": "nearest"}))
+    balance(tmp_path, splits, CONFIG.model_copy(update={"on_infeasible": "budget"}))
     general = CONFIG.phases.general.model_copy(update={"languages": {"ko": 1.0}, "tokens": 3000})
     only_korean = CONFIG.model_copy(update={"phases": CONFIG.phases.model_copy(update={"domain": None, "general": general})})
     manifest = balance(tmp_path, splits, only_korean)
@@ -254,7 +263,10 @@ def test_infeasible_budgets_stop_with_a_sentence_and_the_sentence_is_right(done,
         ({}, "lang", "no column lang"),
         ({"phases": {"general": {"domains": {"law": 0.5}}}}, "domain", "names the domain 'law'"),
         ({"phases": {"general": {"domain_limits": {"law": [0, 0.5]}}}}, "domain", "names the domain 'law'"),
-        ({"phases": {"general": {"min_quality": 0.5}}}, "quality", "no column quality"),
+        ({"phases": {"general": {"quality_top": {"ko": 0.5}}}}, "quality", "no column quality"),
+        ({"phases": {"general": {"quality_tilt": 3}}}, "quality", "quality_tilt but the documents have no column quality"),
+        ({"phases": {"general": {"rehydrate": True}}}, "rehydration_weight", "no column rehydration_weight"),
+        ({"phases": {"general": {"importance": {"inputs": ["nowhere/*.jsonl"]}}}}, "url", "nowhere"),
     ],
 )
 def test_a_mix_that_needs_an_absent_column_is_refused(settings, absent, words):
@@ -299,3 +311,75 @@ def test_real_korean_and_english_documents_meet_half_and_half(shared_data, tmp_p
         tokens = [math.ceil(len(text.encode()) / config.bytes_per_token[language]) for text in texts]
         assert table["tokens"].to_pylist() == tokens and sum(tokens) == counts["tokens"] <= 75_000
         assert counts["share_got"] == pytest.approx(0.5, abs=0.02)
+
+
+WITH_EVERYTHING = BalanceConfig.model_validate(
+    {
+        "phases": {
+            "general": {"tokens": 30_000, "languages": {"ko": 0.6, "en": 0.4}, "quality_tilt": 20, "rehydrate": True},
+            "domain": {
+                "tokens": 12_000,
+                "languages": {"ko": 0.5, "en": 0.5},
+                "domains": {"law": 0.4},
+                "max_epochs": 3,
+                "quality_top": {"ko": 0.5},
+                "replay": 0.25,
+            },
+        },
+        "bytes_per_token": {"ko": 4.0, "en": 4.3},
+        "long_document_tokens": 100,
+    }
+)
+
+
+def test_replay_rehydration_and_long_documents_are_the_same_in_plan_corpus_and_mix(tmp_path):
+    splits = shards(tmp_path / "input" / "kept", documents(2000, seed=1), 3)
+    manifest = balance(tmp_path, splits, WITH_EVERYTHING)
+    plan = json.loads((tmp_path / "balance" / "steps" / "plan" / "plan.json").read_text())
+    kept = pa.concat_tables(pq.read_table(path) for path in sorted((tmp_path / "balance" / "kept").glob("*.parquet")))
+    rows = kept.select(["tokens", "epochs_general", "epochs_domain", "replay_epochs", "long_document", "rehydration_weight"]).to_pylist()
+    general, domain = (manifest["phases"][name] for name in ("general", "domain"))
+    for name, facts in (("general", general), ("domain", domain)):
+        assert (
+            sum(row["tokens"] * row[f"epochs_{name}"] for row in rows) == facts["tokens_with_epochs"] == plan["phases"][name]["tokens_got"]
+        )
+        long = [row for row in rows if row["long_document"] and row[f"epochs_{name}"]]
+        expected = len(long), sum(row["tokens"] * row[f"epochs_{name}"] for row in long)
+        assert expected == (facts["long_documents"], facts["long_tokens"])
+        assert expected == (plan["phases"][name]["long"]["documents"], plan["phases"][name]["long"]["tokens_got"])
+        assert sum(band["tokens_got"] for band in plan["phases"][name]["bands"]) <= plan["phases"][name]["tokens_got"]
+    assert all(row["long_document"] == (row["tokens"] >= 100) for row in rows)
+    assert all(row["epochs_general"] in (0, row["rehydration_weight"] or 1) for row in rows)  # once, as often as it counts
+    replay = sum(row["tokens"] * row["replay_epochs"] for row in rows)
+    assert replay == domain["replay_tokens"] == plan["phases"]["domain"]["replay"]["tokens_got"] and general["replay_tokens"] == 0
+    assert 0.2 < replay / domain["tokens_with_epochs"] <= 0.26
+    assert all(row["replay_epochs"] <= min(row["epochs_domain"], row["epochs_general"]) for row in rows)
+    mix = yaml.safe_load((tmp_path / "corpus" / "mix-domain.yaml").read_text())
+    assert (mix["replay_tokens"], mix["long_tokens"]) == (replay, domain["long_tokens"])
+    text = move.render_plan(plan)
+    assert "replay: " in text and "long documents: " in text and "90-100 %" in text and "█" in text
+
+
+def test_tilt_prefers_the_best_and_keeps_the_shares(tmp_path):
+    rows = [row for row in documents(3000, seed=2, languages=("ko",)) if row["quality"] is not None]
+    means = {}
+    for tilt in (1, 100):
+        general = {"tokens": 8_000, "languages": {"ko": 1.0}, "domains": {"law": 0.3}, "quality_tilt": tilt}
+        config = BalanceConfig.model_validate({"phases": {"general": general}})
+        plan = move.plan_only([shard(tmp_path, f"s{tilt}", rows)], config, COLUMNS, HereEngine(), scratch=tmp_path)["phases"]["general"]
+        best = sum(band["tokens_got"] for band in plan["bands"] if band["band"] == "90-100 %")
+        means[tilt] = best / plan["tokens_got"]
+        law = next(group for group in plan["groups"] if group["domain"] == "law")
+        assert law["share_got"] == pytest.approx(0.3, abs=0.03)
+    assert means[1] < 0.2 < 0.3 < means[100]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(target=targets())
+def test_random_feasible_targets_are_met_within_a_document(corpus_of_targets, target):
+    assert worst_errors(corpus_of_targets, target) == []
+
+
+@pytest.fixture(scope="module")
+def corpus_of_targets():
+    return counted_corpus(3000, seed=11)
