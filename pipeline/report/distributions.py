@@ -92,7 +92,8 @@ class Tables:
     def mixture(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         """Per phase of the corpus: documents, tokens, and the reached share per language and domain beside the one that was asked for.
 
-        asked: {phase: {tokens, languages, domains}} as configured; shares of `domains` are within each language. Tokens count every epoch.
+        asked: {phase: {tokens, languages, domains}} as configured; shares of `domains` are within each language. Tokens count every epoch
+        but those that repeat an earlier phase, which are `replay_tokens`.
         """
         phases = []
         for name in sorted({phase for phase, _, _ in self._folder.corpus_shards()}, key=lambda name: (name != "general", name)):
@@ -100,10 +101,11 @@ class Tables:
             entry: dict[str, Any] = {"phase": name, "tokens_asked": int(number(wanted, "tokens")) or None}
             for key, column in (("languages", "lang"), ("domains", "domain")):
                 sql = f"""select coalesce({column}, '–') as label, count(*) as documents,
-                    sum(tokens * coalesce(epochs, 1))::bigint as tokens
+                    sum(tokens * (coalesce(epochs, 1) - coalesce(replay_epochs, 0)))::bigint as tokens,
+                    sum(tokens * coalesce(replay_epochs, 0))::bigint as replay_tokens
                     from corpus where phase = $phase group by 1 order by tokens desc, label limit {LABELS}"""
                 entry[key] = self._mixture_rows(f"{key} of phase {name}", sql, name, wanted.get(key))
-            for key in ("documents", "tokens"):
+            for key in ("documents", "tokens", "replay_tokens"):
                 entry[key] = sum(row[key] or 0 for row in entry["languages"])
             phases.append(entry)
         return phases

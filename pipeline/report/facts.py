@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.report import distributions, refined
 from pipeline.report.duplicates import duplicates
+from pipeline.report.mix_plan import mix_plan
 from pipeline.report.run_folder import RunFolder, SegmentFolder, number, open_run, read_json, reasons, steps_of
 from pipeline.report.text import visible, without_secrets
 from pipeline.report.views import connect_folder
@@ -34,7 +35,7 @@ def build_report(run: Path) -> dict[str, Any]:
             "funnel": [_funnel(segment) for segment in folder.segments],
             "languages": tables.languages(),
             "domains": tables.domains(),
-            "mixture": {"phases": tables.mixture(_asked(folder))},
+            "mixture": {"phases": tables.mixture(_asked(folder)), "plan": mix_plan(folder)},
             "lengths": tables.lengths(),
             "pages": refined.pages(tables),
             "rules": refined.rules(tables, folder),

@@ -69,6 +69,7 @@ def render_page(report: dict[str, Any]) -> str:
         drops=_drops(report["funnel"]),
         labels={name: _labels(report[name]) for name in ("languages", "domains")},
         phases=_phases(report["mixture"]),
+        plans=_plans(report["mixture"]["plan"]),
         histograms=_histograms(report["lengths"]),
         rules=_rules(report["rules"]),
         found=_duplicates(report["duplicates"]),
@@ -177,6 +178,20 @@ def _phases(mixture: dict[str, Any]) -> list[dict[str, Any]]:
             if rows and [row["label"] for row in rows] != ["–"]:
                 tables.append({"title": title, "rows": rows})
         shown.append(phase | {"tables": tables})
+    return shown
+
+
+def _plans(plans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each phase could take and took: a pale bar for the share of what is available, a strong one for that of the phase."""
+    shown = []
+    for plan in plans:
+        groups = [
+            group | {"bar": charts.compared_bars(group["available_share"], group["share"], group["asked"])}
+            for group in plan["groups"][:ROWS_SHOWN]
+        ]
+        most = max((band["available"] for band in plan["bands"]), default=0) or 1
+        bands = [band | {"bar": charts.compared_bars(band["available"] / most, band["got"] / most)} for band in plan["bands"]]
+        shown.append(plan | {"groups": groups, "left_out": len(plan["groups"]) - len(groups), "bands": bands})
     return shown
 
 

@@ -272,8 +272,18 @@ def _corpus(run: Path, parts: Sequence[Split]) -> None:
             mask = pa.compute.and_(pa.compute.equal(table.column("lang"), lang), pa.compute.greater(epochs, 0))
             folder = run / "corpus" / f"phase={phase}" / f"lang={lang}"
             folder.mkdir(parents=True, exist_ok=True)
-            write_table(folder / "part-00000.parquet", table.select(columns).append_column("epochs", epochs).filter(mask))
+            read = table.select(columns).append_column("epochs", epochs)
+            read = read.append_column("replay_epochs", pa.array(np.zeros(len(table), np.int32)))
+            write_table(folder / "part-00000.parquet", read.filter(mask))
     write_json(run / "corpus" / "manifest.json", {"phases": {}})
+    group = {"language": "ko", "domain": HOSTILE_LABEL, "available_tokens": 900, "tokens_target": 500, "tokens_got": 490}
+    group |= {"epochs": 0.5, "share_asked": 0.7, "share_got": 1.0, "documents": 9}
+    band = {"language": "ko", "domain": HOSTILE_LABEL, "band": "90-100 %", "available_tokens": 90, "tokens_got": 80, "documents": 2}
+    phase = {"tokens_asked": 500, "tokens_largest": 900, "tokens_got": 490, "method": "unimax", "notes": ["a <b>note</b>"]}
+    write_json(
+        run / "balance" / "steps" / "plan" / "plan.json",
+        {"phases": {"general": {**phase, "groups": [group], "bands": [band], "replay": None, "long": {"available_documents": 3}}}},
+    )
     write_json(
         run / "corpus" / "steps" / "pack" / "receipts" / "pack-00000.json",
         {"seconds": 2.5, "cpu_seconds": 2.4, "peak_memory_bytes": 10**8, "outputs": {}},

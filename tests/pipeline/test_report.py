@@ -103,6 +103,21 @@ def test_mixture_shares_add_up_and_stand_beside_what_was_asked(report):
             assert sum(row["share"] for row in phase[key]) == pytest.approx(1)
 
 
+def test_the_plan_is_told_with_its_bands_and_nothing_hostile_gets_out(finished, report):
+    [plan] = report["mixture"]["plan"]
+    [group], [band] = plan["groups"], plan["bands"]
+    assert (plan["phase"], plan["tokens_got"], group["available"], group["asked"], group["available_share"]) == (
+        "general",
+        490,
+        900,
+        0.7,
+        1.0,
+    )
+    assert (band["band"], band["available"], band["got"]) == ("90-100 %", 90, 80) and plan["long"]["available_documents"] == 3
+    page = render_page(report)
+    assert "What was there and what was taken" in page and "a &lt;b&gt;note&lt;/b&gt;" in page
+
+
 def test_length_bins_hold_every_document_of_their_length(finished, report):
     both = pa.concat_tables([tables_of(finished, kind, "refine").select(["lang", "text_bytes"]) for kind in ("kept", "dropped")])
     kept = tables_of(finished, "kept", "balance").select(["lang", "text_bytes"])

@@ -48,7 +48,7 @@ def targets(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def chosen(batch: CountedBatch, settings: dict[str, Any]) -> tuple[PhaseConfig, Any, np.ndarray, Queue]:
-    """Plan and choose: the phase, its targets, the epochs of each document, and the queue."""
+    """Plan and choose: the phase, its targets, the epochs of each document, and the queue. Raises UserError where no budget fits."""
     part = settings["part"]
     rules = {key: value for key, value in settings.items() if key != "part"}
     sample = ScaleSample()
@@ -56,10 +56,7 @@ def chosen(batch: CountedBatch, settings: dict[str, Any]) -> tuple[PhaseConfig, 
     queue = Queue.of("general", PhaseConfig(**rules), SEED, sample.scale())
     tally = Tally(queue)
     tally.add(batch)
-    try:
-        largest = plan_phase("general", PhaseConfig(**rules), tally.supplies(), "error").tokens
-    except UserError:
-        assume(False)
+    largest = plan_phase("general", PhaseConfig(**rules), tally.supplies(), "error").tokens
     phase = PhaseConfig(**rules, tokens=max(1, int(largest * part)))
     plan = plan_phase("general", phase, tally.supplies(), "error")
     cutter = tally.cutter(plan.targets)
@@ -73,8 +70,16 @@ def chosen(batch: CountedBatch, settings: dict[str, Any]) -> tuple[PhaseConfig, 
 
 def worst_errors(batch: CountedBatch, settings: dict[str, Any]) -> list[str]:
     """What a mixture misses: a budget that is exceeded, or a share that is off by 0.5 % of the phase and by more than one document."""
-    phase, plan, epochs, queue = chosen(batch, settings)
-    found, documents = [], batch.documents
+    try:
+        choice = chosen(batch, settings)
+    except UserError:
+        assume(False)
+    return missed_by(batch, *choice)[0]
+
+
+def missed_by(batch: CountedBatch, phase: PhaseConfig, plan: Any, epochs: np.ndarray, queue: Queue) -> tuple[list[str], list[float]]:
+    """What `worst_errors` says, and of each group the share of the phase that it lacks."""
+    found, lacking, documents = [], [], batch.documents
     worth = documents.tokens * queue.copies(documents)
     got: dict[tuple[str, str], int] = defaultdict(int)
     largest: dict[tuple[str, str], int] = defaultdict(int)
@@ -87,6 +92,7 @@ def worst_errors(batch: CountedBatch, settings: dict[str, Any]) -> list[str]:
     for target in plan.targets:
         pair = target.supply.language, target.supply.domain
         missed = target.tokens - got[pair]
+        lacking.append(missed / plan.tokens)
         if missed < 0 or (missed > 0.005 * plan.tokens and missed >= largest[pair]):
             found.append(f"{pair}: {got[pair]} of {target.tokens}")
     for language, share in phase.language_shares.items():
@@ -94,7 +100,7 @@ def worst_errors(batch: CountedBatch, settings: dict[str, Any]) -> list[str]:
         allowed = max(0.005 * plan.tokens, sum(size for (code, _), size in largest.items() if code == language)) + 8
         if abs(mine - share * plan.tokens) > allowed:
             found.append(f"{language}: {mine} of {share * plan.tokens:.0f}")
-    return found
+    return found, lacking
 
 
 def _pairs(documents: Documents) -> list[tuple[str, str]]:
