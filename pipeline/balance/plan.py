@@ -24,6 +24,9 @@ _EXACT = 1e-14
 _CHANGES_TOLD = 4
 """Changed shares that a sentence lists."""
 
+_LABELS_TOLD = 8
+"""Labels that a sentence lists."""
+
 _ROUNDING = 1e-9
 """Relative slack when domain_limits add up to exactly what is needed and binary fractions fall short of it."""
 
@@ -66,10 +69,14 @@ class PhaseTargets:
 
 @dataclass(frozen=True)
 class _Part:
-    """A share of the phase that is filled from `supplies`. `least`/`most` bound each supply as a share of the whole phase."""
+    """A share of the phase that is filled from `supplies`. `least`/`most` bound each supply as a share of the whole phase.
+
+    asked: the share before the nearest feasible one was taken.
+    """
 
     name: str
     share: float
+    asked: float
     supplies: tuple[Supply, ...]
     least: tuple[float, ...]
     most: tuple[float, ...]
@@ -207,19 +214,27 @@ def _parts(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasi
         for wanted, wanted_share in _absent(phase, language, found, of_language):
             if on_infeasible == "error":
                 raise UserError(
-                    f"phase {name} asks for {_percent(wanted_share)} {wanted} but there is no such document; change "
-                    f"balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to shares to share it out"
+                    f"phase {name} asks for {_percent(wanted_share)} {wanted} but there is no such document (the labels of {language} are "
+                    f"{_labels(of_language)}); change balance.phases.{name}.domains or domain_limits, or set balance.on_infeasible to "
+                    f"shares to share it out"
                 )
             notes.append(f"no document is {wanted}: its {_percent(wanted_share)} went to the other domains of {language}")
         found = [part for part in found if part.supplies]
         there = sum(part.share for part in found)
         if there <= 0:
             raise UserError(f"phase {name}: no {language} document has a domain of the mix; change balance.phases.{name}.domains")
-        scaled = [replace(part, share=part.share * share / there) for part in found]
+        scaled = [replace(part, share=part.share * share / there, asked=part.share * share / there) for part in found]
         for part in scaled:
             _check_limits(name, part)
         parts += scaled
     return parts
+
+
+def _labels(supplies: Sequence[Supply]) -> str:
+    """The largest labels, for a sentence."""
+    largest = sorted(supplies, key=lambda supply: (-supply.tokens, supply.domain))
+    listed = ", ".join(f"'{supply.domain[:40]}'" for supply in largest[:_LABELS_TOLD])
+    return listed + (f" and {len(largest) - _LABELS_TOLD} more" if len(largest) > _LABELS_TOLD else "")
 
 
 def _absent(phase: PhaseConfig, language: str, parts: Sequence[_Part], supplies: Sequence[Supply]) -> list[tuple[str, float]]:
@@ -237,14 +252,16 @@ def _language_parts(phase: PhaseConfig, language: str, share: float, supplies: S
     for label, domain_share in named.items():
         if domain_share > 0:
             members = tuple(supply for supply in supplies if supply.domain == label)
-            parts.append(_Part(f"{language}/{label}", share * domain_share, members, (0.0,) * len(members), (1.0,) * len(members), True))
+            own = share * domain_share
+            parts.append(_Part(f"{language}/{label}", own, own, members, (0.0,) * len(members), (1.0,) * len(members), True))
     if phase.rest_share > 0:
         members = tuple(supply for supply in supplies if supply.domain not in named)
         limits = [phase.domain_limits.get(supply.domain, (0.0, 1.0)) for supply in members]
         least = tuple(limit[0] * share for limit in limits)
         most = tuple(limit[1] * share if limit[1] < 1.0 else 1.0 for limit in limits)
         whole = not named
-        parts.append(_Part(language if whole else f"{language}/{OTHER}", share * phase.rest_share, members, least, most, False))
+        rest = share * phase.rest_share
+        parts.append(_Part(language if whole else f"{language}/{OTHER}", rest, rest, members, least, most, False))
     return parts
 
 
@@ -293,7 +310,7 @@ def _fill(part: _Part, phase: PhaseConfig, total: int) -> list[Target]:
     exponent = {"proportional": 1.0, "temperature": phase.alpha, "unimax": 0.0}[phase.method]
     levels = water_fill(float(part.needs(total)), sizes**exponent, least, np.maximum(least, most))
     tokens = _whole(levels, np.floor(most), part.needs(total))
-    return [Target(supply, int(count), part.share if part.named else None) for supply, count in zip(part.supplies, tokens, strict=True)]
+    return [Target(supply, int(count), part.asked if part.named else None) for supply, count in zip(part.supplies, tokens, strict=True)]
 
 
 def _whole(levels: Reals, most: Reals, total: int) -> npt.NDArray[np.int64]:

@@ -136,7 +136,7 @@ def test_a_language_without_documents_is_always_an_error(on_infeasible):
 def test_a_named_domain_without_documents_is_an_error_or_is_shared_out_with_a_note():
     phase = PhaseConfig(languages={"ko": 1.0}, domains={"law": 0.5, "math": 0.25}, tokens=900)
     supplies = [supply("ko", "law", 1000), supply("ko", "web", 1000)]
-    with pytest.raises(UserError, match="25% ko/math but there is no such document"):
+    with pytest.raises(UserError, match=r"25% ko/math but there is no such document .the labels of ko are 'law', 'web'."):
         plan_phase("general", phase, supplies, "error")
     plan = plan_phase("general", phase, supplies, "shares")
     assert [target.tokens for target in plan.targets] == [600, 300] and "no document is ko/math" in plan.notes[0]
@@ -174,6 +174,7 @@ def test_on_infeasible_shares_keeps_the_budget_and_changes_as_little_as_possible
     assert plan.tokens == 1000 and sum(got.values()) in (999, 1000)
     assert (got["en", "law"], got["en", "math"], got["en", "web"], got["ko", "law"]) == (240, 60, 40, 100)  # all that is there
     assert got["ko", "math"] == pytest.approx(560 * 0.6, abs=1) and got["ko", "web"] == pytest.approx(560 * 0.4, abs=1)
+    assert {(t.supply.language, t.supply.domain): t.share for t in plan.targets}["ko", "law"] == 0.25  # what was asked for
     assert "planned instead" in plan.notes[0] and "ko/law 10% instead of 25%" in plan.notes[0]
     with pytest.raises(UserError, match="no shares at all fill 100,000 tokens"):
         plan_phase("general", phase.model_copy(update={"tokens": 100_000}), supplies, "shares")
