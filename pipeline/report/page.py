@@ -189,7 +189,7 @@ def _plans(plans: list[dict[str, Any]]) -> list[dict[str, Any]]:
             group | {"bar": charts.compared_bars(group["available_share"], group["share"], group["asked"])}
             for group in plan["groups"][:ROWS_SHOWN]
         ]
-        most = max((band["available"] for band in plan["bands"]), default=0) or 1
+        most = max((max(band["available"], band["got"]) for band in plan["bands"]), default=0) or 1
         bands = [band | {"bar": charts.compared_bars(band["available"] / most, band["got"] / most)} for band in plan["bands"]]
         shown.append(plan | {"groups": groups, "left_out": len(plan["groups"]) - len(groups), "bands": bands})
     return shown
