@@ -13,13 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.balance.groups import Documents
-from pipeline.balance.importance import importance, log_ratio, ngram_counts, read_target
+from pipeline.balance.importance import BUCKETS, importance, log_ratio, ngram_counts, per_root, read_target
 from pipeline.documents import usable_documents
 from pipeline.files import find_files, is_url
 from pipeline.splits import Split
-
-BUCKETS = 10_000
-"""As in DSIR (Xie et al. 2023, section 4)."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,8 @@ def _load(path: str, fingerprint: str) -> npt.NDArray[np.float64]:
 
 
 def weighed(documents: Documents, table: pa.Table, ratios: Sequence[RatioFile]) -> Documents:
-    """The documents with their log importance weights per phase: the mean log ratio of their n-grams, 0 where they have none."""
-    found = {}
-    for file in ratios:
-        sums, counts = importance(table.column("text"), file.ratio())
-        found[file.phase] = sums / np.maximum(counts, 1)
+    """The documents with their log importance weights per phase: the sum of their n-grams' log ratios over the root of their number."""
+    found = {file.phase: per_root(*importance(table.column("text"), file.ratio())) for file in ratios}
     return replace(documents, importance=found) if found else documents
 
 
@@ -64,7 +58,7 @@ class NgramTask:
     def __call__(self, folder: Path) -> dict[str, Any]:
         counts = np.zeros(BUCKETS, np.int64)
         for table in usable_documents(self.split, ("id", "text")):
-            counts += ngram_counts(table.column("text"), BUCKETS)
+            counts += ngram_counts(table.column("text"))
         np.save(folder / f"{self.name}.npy", counts)
         return {"ngrams": int(counts.sum())}
 
