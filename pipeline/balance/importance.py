@@ -8,6 +8,7 @@ log p_target - log p_raw. What an n-gram is, is said in docs/mixtures.md and don
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from pipeline.errors import UserError
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
-Texts = pa.Array | pa.ChunkedArray
+Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 BUCKETS = 1 << 16
 """Hash buckets. The paper's 10,000 are for English words; with Korean words and syllable pairs beside them more n-grams share a bucket.
