@@ -1,8 +1,8 @@
 """Does importance find a target in a pool, and how fast: `python benchmarks/balance_importance.py DATA`.
 
-DATA is the folder of development data (text/, labelled/). Each source in turn: its even documents are the target, its odd ones lie in a pool
-with all other sources. Precision is the share of the odd ones among the first k of the pool by importance, k their number; random order
-gives k / pool. Orders: the paper's sum of log ratios, the mean per n-gram, and the sum over the root of the number of n-grams.
+DATA is the folder of development data (text/, labelled/). Each source in turn: its even documents are the target, its odd ones lie in a
+pool with all other sources. Precision is the share of the odd ones among the first k of the pool by importance, k their number; random
+order gives k / pool. Orders: the paper's sum of log ratios, the mean per n-gram, and the sum over the root of the number of n-grams.
 N-grams: those of the paper (words and marks in lower case, and their pairs; regular expression, plain Python) and ours.
 """
 

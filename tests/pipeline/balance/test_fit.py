@@ -89,7 +89,7 @@ def test_what_can_not_be_results_of_runs_is_refused(tmp_path):
     refused(tmp_path, never, losses, "no run of .* has a share of 'rare'")
     wide = pa.table({"run": mixtures["run"]} | {f"d{number:02}": [1 / 60] * 60 for number in range(60)})
     refused(tmp_path, wide, losses, "has 60 runs for 60 domains")
-    with pytest.raises(UserError, match="nothing says which columns of .* are losses"):
+    with pytest.raises(UserError, match=r"nothing says which columns of .* are losses"):
         read_runs(str(tmp_path / "mixtures.csv"), None, [], None)
     with pytest.raises(UserError, match="can't read"):
         read_runs(str(tmp_path / "absent.csv"), None, ["loss"], None)
