@@ -15,6 +15,7 @@ import typer
 import typer.core
 
 from pipeline import options as opt
+from pipeline.balance.commands import balance_fit
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -350,6 +351,9 @@ def balance_plan(inputs: opt.InputPaths, mix: Mix, overrides: opt.Set = None, as
     splits, available = plan_documents(Inputs(inputs))
     plan = move.plan_only(splits, config, available)
     typer.echo(json.dumps(plan, ensure_ascii=False, indent=1) if as_json else move.render_plan(plan))
+
+
+balance_app.command("fit")(balance_fit)
 
 
 def _mix(path: Path, overrides: list[str]) -> Any:
