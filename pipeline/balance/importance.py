@@ -15,12 +15,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from decontam.arrow import text_buffers
-from pipeline.alone import Inputs, plan_raw
 from pipeline.documents import usable_documents
 from pipeline.errors import UserError
+from pipeline.files import find_files, open_file
+from pipeline.ingest.formats import detect_format
+from pipeline.splits import Split, parts_of
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
+_HEAD_BYTES = 4096
+
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 BUCKETS = 1 << 16
@@ -91,11 +95,13 @@ def read_target(patterns: Sequence[str], text_column: str = "text", buckets: int
     Raises UserError for a file that is neither, or has no such column, and where no file holds a text.
     """
     counts = np.zeros(buckets, np.int64)
-    for split in plan_raw(Inputs(patterns, text_column)):
-        for part in split.parts:
-            if part.format not in ("jsonl", "parquet"):
-                raise UserError(f"'{part.path}' is {part.format}, and a target is JSONL or Parquet; run `onnuri ingest` on it first")
-        for table in usable_documents(split, ("text",)):
+    for file in find_files(patterns):
+        with open_file(file.path) as stream:
+            format_ = detect_format(file.name, stream.read(_HEAD_BYTES))
+        if format_ not in ("jsonl", "parquet"):
+            raise UserError(f"'{file.path}' is no JSONL or Parquet, which a target must be; run `onnuri ingest` on it first")
+        parts = parts_of([file], "", {file.path: format_}, text_column, "id", keep_ids=False)
+        for table in usable_documents(Split("target", tuple(parts)), ("text",)):
             counts += ngram_counts(table.column("text"), buckets, max_bytes)
     if not counts.any():
         raise UserError(f"no document of the target {', '.join(patterns)} has a text in '{text_column}'; check the files and that name")

@@ -161,7 +161,7 @@ def test_a_target_without_text_is_refused(tmp_path):
     with pytest.raises(UserError, match="absent"):
         read_target([str(tmp_path / "absent.jsonl")])
     (tmp_path / "page.html").write_text("<html><body><p>words</p></body></html>", encoding="utf-8")
-    with pytest.raises(UserError, match="is html, and a target is JSONL or Parquet"):
+    with pytest.raises(UserError, match="is no JSONL or Parquet, which a target must be"):
         read_target([str(tmp_path / "page.html")])
     pq.write_table(pa.table({"body": ["words"]}), tmp_path / "body.parquet")
     with pytest.raises(UserError, match="no column 'text'"):

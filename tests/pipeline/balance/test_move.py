@@ -383,3 +383,41 @@ def test_random_feasible_targets_are_met_within_a_document(corpus_of_targets, ta
 @pytest.fixture(scope="module")
 def corpus_of_targets():
     return counted_corpus(3000, seed=11)
+
+
+def test_documents_like_the_target_come_first_and_shares_stay(tmp_path):
+    words = {"law": "statute court clause judge appeal", "food": "noodle pepper broth kettle onion"}
+    rows = []
+    for number, row in enumerate(documents(1200, seed=3, languages=("ko", "en"))):
+        about = ("law", "food")[number % 2]
+        text = " ".join([*words[about].split(), f"n{number}"] * 4)
+        rows.append({**row, "text": text, "text_bytes": len(text), "domain": ("news", "wiki")[number % 4 // 2], "source": about})
+    target = tmp_path / "target.jsonl"
+    target.write_text("".join(json.dumps({"text": f"{words['food']} " * 60 + str(number)}) + "\n" for number in range(200)))
+    phase = {"tokens": 9_000, "languages": {"ko": 0.5, "en": 0.5}, "domains": {"news": 0.3}}
+    picked = {}
+    for strength in (None, 5.0):
+        importance = {"inputs": [str(target)], "strength": strength} if strength else None
+        config = BalanceConfig.model_validate({"phases": {"general": {**phase, "importance": importance}}})
+        run = tmp_path / f"run-{strength}"
+        manifest = balance(run, shards(run / "input" / "kept", rows, 3), config)
+        kept = pa.concat_tables(pq.read_table(path, columns=["source"]) for path in sorted((run / "balance" / "kept").glob("*.parquet")))
+        picked[strength] = kept["source"].to_pylist().count("food") / len(kept)
+        for counts in manifest["phases"]["general"]["languages"].values():
+            assert counts["share_got"] == pytest.approx(0.5, abs=0.02)
+            assert counts["domains"]["news"]["share_got"] == pytest.approx(0.3, abs=0.03)
+    assert 0.4 < picked[None] < 0.6 and picked[5.0] > 0.95
+    # another target is another ratio, and nothing else of the count is done again
+    target.write_text("".join(json.dumps({"text": f"{words['law']} " * 60 + str(number)}) + "\n" for number in range(200)))
+    manifest = balance(run, shards(run / "input" / "kept", rows, 3), config)
+    kept = pa.concat_tables(pq.read_table(path, columns=["source"]) for path in sorted((run / "balance" / "kept").glob("*.parquet")))
+    assert kept["source"].to_pylist().count("law") > 0.9 * len(kept)
+
+
+def test_a_target_without_text_is_refused(tmp_path):
+    target = tmp_path / "target.jsonl"
+    target.write_text('{"text": ""}\n')
+    config = BalanceConfig.model_validate({"phases": {"general": {"languages": {"ko": 1.0}, "importance": {"inputs": [str(target)]}}}})
+    split = shard(tmp_path, "toy", documents(50, languages=("ko",)))
+    with pytest.raises(UserError, match="no document of the target"):
+        move.plan_only([split], config, COLUMNS, HereEngine(), scratch=tmp_path)
