@@ -124,9 +124,12 @@ class Ours:
 Halves = dict[str, tuple[Plain | Ours, Plain | Ours]]
 
 
-def precisions(halves: Halves, definition: Definition, names: list[str]) -> dict[str, dict[str, float]]:
-    """Per source: precision by each order, and of random order. halves: the even and the odd documents of each source."""
-    counts = {name: [half.counts(definition.buckets) for half in halves[name]] for name in names}
+def precisions(halves: Halves, definition: Definition, names: list[str], corpus: list[str]) -> dict[str, dict[str, float]]:
+    """Per source of the pool `names`: precision by each order, and of random order, with p_raw counted over the sources `corpus`.
+
+    halves: the even and the odd documents of each source.
+    """
+    counts = {name: [half.counts(definition.buckets) for half in halves[name]] for name in corpus}
     whole = sum(np.sum(list(counts.values()), axis=0))
     found = {}
     for name in names:
@@ -179,25 +182,30 @@ def main() -> None:
     print(f"{sum(map(len, texts.values())):,} documents, {sum(len(t.encode()) for ts in texts.values() for t in ts) / 1e6:.0f} MB")
     ours: Halves = {name: (Ours.of(rows[::2], MAX_BYTES), Ours.of(rows[1::2], MAX_BYTES)) for name, rows in texts.items()}
     plain: Halves = {name: (Plain.of(rows[::2], MAX_BYTES), Plain.of(rows[1::2], MAX_BYTES)) for name, rows in texts.items()}
-    pools = {"both languages": list(SOURCES)} | {code: [name for name in SOURCES if SOURCES[name][0] == code] for code in ("ko", "en")}
+    korean, english = ([name for name in SOURCES if SOURCES[name][0] == code] for code in ("ko", "en"))
+    pools = {
+        "both languages": [(list(SOURCES), list(SOURCES))],
+        "own language, corpus of both": [(korean, list(SOURCES)), (english, list(SOURCES))],
+        "own language": [(korean, korean), (english, english)],
+    }
     print("\n| pool | n-grams, buckets, smoothing | " + " | ".join(f"{code} {order}" for code in ("ko", "en") for order in ORDERS) + " |")
     print("| --- |" + " --- |" * 7)
-    for pool in ("both languages", "own language"):
+    for pool, groups in pools.items():
         for definition in DEFINITIONS:
             halves = plain if definition.plain else ours
-            names = [pools[pool]] if pool in pools else [pools["ko"], pools["en"]]
-            found = {name: values for group in names for name, values in precisions(halves, definition, group).items()}
+            found = {name: values for group in groups for name, values in precisions(halves, definition, *group).items()}
             cells = " | ".join(f"{mean_of(found, code, order):.3f}" for code in ("ko", "en") for order in ORDERS)
             print(f"| {pool} | {definition.name} | {cells} |", flush=True)
     print("\n| target | paper's n-grams: sum | ours: sum | ours: mean | ours: root | random |\n| --- | --- | --- | --- | --- | --- |")
-    paper, default = precisions(plain, DEFINITIONS[0], list(SOURCES)), precisions(ours, DEFINITIONS[-1], list(SOURCES))
+    both = list(SOURCES)
+    paper, default = precisions(plain, DEFINITIONS[0], both, both), precisions(ours, DEFINITIONS[-1], both, both)
     for name, values in default.items():
         cells = " | ".join(f"{value:.3f}" for value in (paper[name]["sum"], *values.values()))
         print(f"| {SOURCES[name][0]} {name} | {cells} |")
     print("\n| bytes read | ko sum | ko root | en sum | en root |\n| --- | --- | --- | --- | --- |")
     for max_bytes in (2000, 5000, 10_000, 20_000, 50_000, 100_000):
         cut: Halves = {name: (Ours.of(rows[::2], max_bytes), Ours.of(rows[1::2], max_bytes)) for name, rows in texts.items()}
-        found = precisions(cut, DEFINITIONS[-1], pools["ko"]) | precisions(cut, DEFINITIONS[-1], pools["en"])
+        found = precisions(cut, DEFINITIONS[-1], korean, korean) | precisions(cut, DEFINITIONS[-1], english, english)
         cells = " | ".join(f"{mean_of(found, code, order):.3f}" for code in ("ko", "en") for order in ("sum", "root"))
         print(f"| {max_bytes:,} | {cells} |", flush=True)
     speeds(texts)

@@ -28,12 +28,12 @@ _HEAD_BYTES = 4096
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 BUCKETS = 1 << 16
-"""Hash buckets. The paper's 10,000 are for English words; with Korean words and syllable pairs beside them more n-grams share a bucket.
-Six times as many find 3 to 4 points more of the target's documents (docs/mixtures.md) and, at 512 KB, cost no speed."""
+"""Hash buckets. The paper's 10,000 are for English words alone; six times as many find 2 to 5 points more of a target's documents in
+both languages (docs/mixtures.md) and, at 512 KB, cost no speed."""
 
 MAX_BYTES = 10_000
-"""UTF-8 bytes of a document that are read. Of 2,000 to 100,000, longer is better by a point or two until here, and in English still by
-half a point behind it (docs/mixtures.md); the bound keeps a book of 3 MB from costing as much as a thousand pages."""
+"""UTF-8 bytes of a document that are read. With 2,000 to 100,000 of them the Korean figures lie within a point of each other, and the
+English ones rise up to here by four (docs/mixtures.md); the bound keeps a book of 3 MB from costing as much as 300 pages."""
 
 
 def ngram_counts(texts: Texts, buckets: int = BUCKETS, max_bytes: int = MAX_BYTES) -> Counts:

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 
 Reals = npt.NDArray[np.float64]
 
-CANDIDATES, BEST = 100_000, 100
+CANDIDATES, BEST = 100_000, 128
 """Random mixtures, and how many of the best are averaged, as in RegMix's code: the average depends less on the models' errors."""
 
 UNIT = 1e-4
