@@ -7,7 +7,7 @@ log p_target - log p_raw. What an n-gram is, is said in docs/mixtures.md and don
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -95,14 +95,25 @@ def read_target(patterns: Sequence[str], text_column: str = "text", buckets: int
     Raises UserError for a file that is neither, or has no such column, and where no file holds a text.
     """
     counts = np.zeros(buckets, np.int64)
+    for table in target_tables(patterns, text_column):
+        counts += ngram_counts(table.column("text"), buckets, max_bytes)
+    check_target(counts, patterns, text_column)
+    return counts
+
+
+def target_tables(patterns: Sequence[str], text_column: str) -> Iterator[pa.Table]:
+    """The target's documents as the readers give them: with `text`, and with `lang` where a record says it. Raises UserError as
+    `read_target` does."""
     for file in find_files(patterns):
         with open_file(file.path) as stream:
             format_ = detect_format(file.name, stream.read(_HEAD_BYTES))
         if format_ not in ("jsonl", "parquet"):
             raise UserError(f"'{file.path}' is no JSONL or Parquet, which a target must be; run `onnuri ingest` on it first")
         parts = parts_of([file], "", {file.path: format_}, text_column, "id", keep_ids=False)
-        for table in usable_documents(Split("target", tuple(parts)), ("text",)):
-            counts += ngram_counts(table.column("text"), buckets, max_bytes)
+        yield from usable_documents(Split("target", tuple(parts)), ("text",))
+
+
+def check_target(counts: Counts, patterns: Sequence[str], text_column: str) -> None:
+    """Raises UserError for a target without any n-gram."""
     if not counts.any():
         raise UserError(f"no document of the target {', '.join(patterns)} has a text in '{text_column}'; check the files and that name")
-    return counts

@@ -11,9 +11,9 @@ from typing import Any
 from pipeline.balance.choose import Choose
 from pipeline.balance.config import UNKNOWN_LANGUAGE, BalanceConfig
 from pipeline.balance.sample import phase_seed
-from pipeline.balance.steps import PlanTask, count_tasks, label_names, phase_choice, queues_of
+from pipeline.balance.steps import PlanTask, count_tasks, label_names, mix_languages, phase_choice, queues_of
 from pipeline.balance.table import render_plan
-from pipeline.balance.weights import NgramTask, RatioFile, RatioTask
+from pipeline.balance.weights import NgramTask, RatioFile, ratio_task
 from pipeline.documents import DocumentReader
 from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
@@ -79,13 +79,14 @@ def _ratios(segment: Segment, splits: list[Split], config: BalanceConfig) -> tup
     wanted = {name: phase.importance for name, phase in config.chosen_phases.items() if phase.importance}
     if not wanted:
         return ()
-    counted = segment.step("ngrams", [NgramTask(split) for split in splits])
+    languages = mix_languages(config)
+    counted = segment.step("ngrams", [NgramTask(split, config.language_of, languages) for split in splits])
     digests, paths = _outputs(segment, "ngrams", counted)
-    tasks = [RatioTask.of(name, targets.inputs, targets.text_column, digests, paths) for name, targets in wanted.items()]
+    tasks = [ratio_task(name, targets, config.language_of, languages, digests, paths) for name, targets in wanted.items()]
     receipts = segment.step("ratio", tasks)
     folder = segment.step_folder("ratio")
     return tuple(
-        RatioFile(task.phase, str(folder / f"{task.phase}.npy"), str(receipt["outputs"][f"{task.phase}.npy"]["xxh3"]))
+        RatioFile(task.phase, languages, str(folder / f"{task.phase}.npy"), str(receipt["outputs"][f"{task.phase}.npy"]["xxh3"]))
         for task, receipt in zip(tasks, receipts, strict=True)
     )
 

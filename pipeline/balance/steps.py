@@ -244,11 +244,15 @@ def _taken(target: Target, cut: Cut) -> dict[str, Any]:
 
 def count_tasks(splits: list[Split], config: BalanceConfig, ratios: tuple[RatioFile, ...] = ()) -> list[CountTask]:
     """One count task per split, with only the settings that the counts depend on."""
-    phases = config.chosen_phases
-    languages = tuple(sorted({language for phase in phases.values() for language in phase.language_shares}))
+    phases, languages = config.chosen_phases, mix_languages(config)
     rates = {language: config.bytes_per_token[language] for language in languages}
     seeds = {name: phase_seed(config.seed, name) for name in phases}
     return [CountTask(split, config.language_of, rates, languages, seeds, ratios) for split in splits]
+
+
+def mix_languages(config: BalanceConfig) -> tuple[str, ...]:
+    """The languages of the mix, over all phases, sorted."""
+    return tuple(sorted({language for phase in config.chosen_phases.values() for language in phase.language_shares}))
 
 
 def label_names(config: BalanceConfig) -> list[str]:

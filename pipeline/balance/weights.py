@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.balance.groups import Documents
-from pipeline.balance.importance import BUCKETS, importance, log_ratio, ngram_counts, per_root, read_target
+from pipeline.balance.config import UNKNOWN_LANGUAGE, ImportanceConfig
+from pipeline.balance.groups import Documents, describe
+from pipeline.balance.importance import BUCKETS, check_target, importance, log_ratio, ngram_counts, per_root, target_tables
 from pipeline.documents import usable_documents
 from pipeline.files import find_files, is_url
 from pipeline.splits import Split
@@ -21,66 +22,86 @@ from pipeline.splits import Split
 
 @dataclass(frozen=True)
 class RatioFile:
-    """The log ratios of one phase's n-gram buckets, float64[BUCKETS]. fingerprint: xxh3 of the file."""
+    """The log ratios of one phase's n-gram buckets, float64[len(languages), BUCKETS]. fingerprint: xxh3 of the file."""
 
     phase: str
+    languages: tuple[str, ...]
     path: str = field(metadata={"fingerprint": False})
     fingerprint: str
 
-    def ratio(self) -> npt.NDArray[np.float64]:
+    def ratios(self) -> npt.NDArray[np.float64]:
         """The array, read once per process."""
         return _load(self.path, self.fingerprint)
 
 
 @functools.lru_cache(maxsize=8)
 def _load(path: str, fingerprint: str) -> npt.NDArray[np.float64]:
-    ratio: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
-    ratio.setflags(write=False)
-    return ratio
+    ratios: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
+    ratios.setflags(write=False)
+    return ratios
 
 
-def weighed(documents: Documents, table: pa.Table, ratios: Sequence[RatioFile]) -> Documents:
-    """The documents with their log importance weights per phase: the sum of their n-grams' log ratios over the root of their number."""
-    found = {file.phase: per_root(*importance(table.column("text"), file.ratio())) for file in ratios}
+def weighed(documents: Documents, table: pa.Table, files: Sequence[RatioFile]) -> Documents:
+    """The documents with their log importance weights per phase: the sum of their n-grams' log ratios over the root of their number.
+
+    A document's ratios are those of its language of the mix; documents of other languages have 0.
+    """
+    found = {}
+    for file in files:
+        weights = np.zeros(len(table))
+        for language, ratio in zip(file.languages, file.ratios(), strict=True):
+            rows = _rows_of(documents, language)
+            weights[rows] = per_root(*importance(table.column("text").take(pa.array(rows)), ratio))
+        found[file.phase] = weights
     return replace(documents, importance=found) if found else documents
+
+
+def _rows_of(documents: Documents, language: str) -> npt.NDArray[np.int64]:
+    codes = [code for code, name in enumerate(documents.mix_languages) if name == language]
+    return np.flatnonzero(np.isin(documents.language_code, codes))
 
 
 @dataclass(frozen=True)
 class NgramTask:
-    """Counts the n-grams of one split's documents: `<split>.npy`, int64[BUCKETS]."""
+    """Counts the n-grams of one split's documents by language of the mix: `<split>.npy`, int64[len(languages), BUCKETS].
+
+    By language: among all documents a Korean word is rare because half of them are English, which says nothing of the document.
+    """
 
     split: Split
+    language_of: dict[str, str]
+    languages: tuple[str, ...]
 
     @property
     def name(self) -> str:
         return self.split.name
 
     def __call__(self, folder: Path) -> dict[str, Any]:
-        counts = np.zeros(BUCKETS, np.int64)
-        for table in usable_documents(self.split, ("id", "text")):
-            counts += ngram_counts(table.column("text"))
+        counts = np.zeros((len(self.languages), BUCKETS), np.int64)
+        for table in usable_documents(self.split, ("id", "text", "lang")):
+            documents = describe(table, self.language_of, {})
+            for place, language in enumerate(self.languages):
+                counts[place] += ngram_counts(table.column("text").take(pa.array(_rows_of(documents, language))))
         np.save(folder / f"{self.name}.npy", counts)
         return {"ngrams": int(counts.sum())}
 
 
 @dataclass(frozen=True)
 class RatioTask:
-    """Writes `<phase>.npy`: the log ratios of a phase's targets to all documents. counts: xxh3 of the files of the n-gram step."""
+    """Writes `<phase>.npy`: the log ratios of a phase's targets to all documents, per language.
+
+    counts: xxh3 of the files of the n-gram step, in the order of `paths`. A target whose record has no `lang` counts for every language.
+    """
 
     phase: str
     text_column: str
+    language_of: dict[str, str]
+    languages: tuple[str, ...]
     counts: tuple[str, ...]
     patterns: tuple[str, ...] = field(metadata={"fingerprint": False})
     paths: tuple[str, ...] = field(metadata={"fingerprint": False})
     files: tuple[str, ...] = field(metadata={"fingerprint": False})
     remote_fingerprints: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, phase: str, patterns: Sequence[str], text_column: str, counts: Sequence[str], paths: Sequence[str]) -> RatioTask:
-        """The task for these target files. Raises UserError for a pattern that names none."""
-        found = find_files(list(patterns))
-        remote = tuple(file.fingerprint for file in found if is_url(file.path))
-        return cls(phase, text_column, tuple(counts), tuple(patterns), tuple(paths), tuple(file.path for file in found), remote)
 
     @property
     def name(self) -> str:
@@ -93,9 +114,33 @@ class RatioTask:
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         """Raises UserError when the targets hold no text."""
-        raw = np.zeros(BUCKETS, np.int64)
+        raw = np.zeros((len(self.languages), BUCKETS), np.int64)
         for path in self.paths:
             raw += np.load(path, allow_pickle=False)
-        target = read_target(list(self.patterns), self.text_column)
-        np.save(folder / f"{self.phase}.npy", log_ratio(target, raw))
+        target = np.zeros_like(raw)
+        for table in target_tables(self.patterns, self.text_column):
+            documents = describe(table, self.language_of, {})
+            unknown = _rows_of(documents, UNKNOWN_LANGUAGE)
+            for place, language in enumerate(self.languages):
+                rows = np.union1d(_rows_of(documents, language), unknown)
+                target[place] += ngram_counts(table.column("text").take(pa.array(rows)))
+        check_target(target, self.patterns, self.text_column)
+        ratios = [log_ratio(wanted, there) for wanted, there in zip(target, raw, strict=True)]
+        np.save(folder / f"{self.phase}.npy", np.stack(ratios))
         return {"target_ngrams": int(target.sum()), "raw_ngrams": int(raw.sum())}
+
+
+def ratio_task(
+    phase: str,
+    targets: ImportanceConfig,
+    language_of: dict[str, str],
+    languages: Sequence[str],
+    counts: Sequence[str],
+    paths: Sequence[str],
+) -> RatioTask:
+    """The task for a phase's target files. Raises UserError for a pattern that names none."""
+    found = find_files(targets.inputs)
+    remote = tuple(file.fingerprint for file in found if is_url(file.path))
+    files = tuple(file.path for file in found)
+    settings = phase, targets.text_column, language_of, tuple(languages), tuple(counts)
+    return RatioTask(*settings, tuple(targets.inputs), tuple(paths), files, remote)
