@@ -26,7 +26,12 @@ tokens, pruned (fastText `Args::save`, `Dictionary::save`)."""
 SUPERVISED, SOFTMAX, ONE_VS_ALL = 3, 3, 4
 """Numbers of fastText's `model_name` and `loss_name`."""
 
-_SHAPE = struct.Struct("<2q")
+_SHAPE, _QUANTISED, _QUANTISER = struct.Struct("<2q"), struct.Struct("<?2qi"), struct.Struct("<4i")
+"""Rows and columns of a matrix; with norms or not, rows, columns and bytes of codes; vector, parts, size of a part and of the last one."""
+
+_CENTROIDS = 256
+"""Vectors that a code of one byte chooses from (`ProductQuantizer::ksub_`)."""
+
 _SMALLEST_ENTRY = 10
 """Bytes of a dictionary entry without letters: an end mark, a count, a type."""
 
@@ -129,8 +134,8 @@ def read_model(path: str) -> FastTextFile | None:
         raise _cut_short(path)
     names = [data[start : start + length].tobytes() for start, length in zip(starts[header.words :], sizes[header.words :], strict=True)]
     labels = _labels(path, names)
-    is_quantised = data[position] != 0
-    if is_quantised or header.loss not in (SOFTMAX, ONE_VS_ALL) or any(not label.startswith(LABEL_PREFIX) for label in labels):
+    if data[position] != 0:
+        _check_quantised(path, data, position + 1, header)
         return None
     if header.pruned >= 0:
         raise _damaged(path)  # fastText refuses it, too: only quantised models are pruned
@@ -138,6 +143,8 @@ def read_model(path: str) -> FastTextFile | None:
     if position >= size:
         raise _cut_short(path)
     outputs, _ = _matrix(path, data, position + 1, header.labels, header.dim)
+    if header.loss not in (SOFTMAX, ONE_VS_ALL) or any(not label.startswith(LABEL_PREFIX) for label in labels):
+        return None
     own_starts, own_sizes = starts[: header.words].copy(), sizes[: header.words].copy()
     slots = np.full(1 << (2 * header.words).bit_length(), -1, np.int32)
     hashes = np.empty(header.words, np.uint32)
@@ -169,8 +176,62 @@ def _matrix(path: str, data: np.ndarray, position: int, rows: int, columns: int)
     values = data[position:end].view(np.float32)
     for start in range(0, len(values), _CHECKED_VALUES):
         if not np.isfinite(values[start : start + _CHECKED_VALUES]).all():
-            raise UserError(f"the model '{path}' holds values that are not numbers (NaN or infinite); train it again with a lower lr")
+            raise _not_numbers(path)
     return values, end
+
+
+def _check_quantised(path: str, data: np.ndarray, position: int, header: Header) -> None:
+    """Whether the parts of a quantised model fit together and into the file: fastText, which will read it, doesn't ask.
+
+    Raises UserError if not. The layout is that of `QuantMatrix::save` and `ProductQuantizer::save`.
+    """
+    kept = header.pruned if header.pruned >= 0 else header.bucket
+    if header.pruned > 0:
+        pairs = data[position - 1 - 8 * header.pruned : position - 1].copy().view(np.int32)
+        if pairs.min() < 0 or pairs[1::2].max() >= kept:
+            raise _damaged(path)
+    position = _quantised(path, data, position, header.words + kept, header.dim)
+    if position >= len(data):
+        raise _cut_short(path)
+    if data[position] != 0:
+        _quantised(path, data, position + 1, header.labels, header.dim)
+    else:
+        _matrix(path, data, position + 1, header.labels, header.dim)
+
+
+def _quantised(path: str, data: np.ndarray, position: int, rows: int, columns: int) -> int:
+    """The position behind a quantised matrix of this shape; checks that all of it is there."""
+    if position + _QUANTISED.size > len(data):
+        raise _cut_short(path)
+    has_norms, *shape, codes = _QUANTISED.unpack_from(data, position)
+    if shape != [rows, columns] or codes < 0:
+        raise _damaged(path)
+    position, parts = _quantiser(path, data, position + _QUANTISED.size + codes, columns)
+    if codes != rows * parts:
+        raise _damaged(path)
+    if has_norms:
+        position, _ = _quantiser(path, data, position + rows, 1)
+    return position
+
+
+def _quantiser(path: str, data: np.ndarray, position: int, columns: int) -> tuple[int, int]:
+    """The position behind a quantiser of vectors of `columns` values, and into how many parts it cuts them."""
+    if position + _QUANTISER.size > len(data):
+        raise _cut_short(path)
+    dim, parts, width, last = _QUANTISER.unpack_from(data, position)
+    if dim != columns or not 0 < width <= dim or parts != -(-dim // width) or last != dim - (parts - 1) * width:
+        raise _damaged(path)
+    begin = position + _QUANTISER.size
+    end = begin + dim * _CENTROIDS * 4
+    if end > len(data):
+        raise _cut_short(path)
+    if not np.isfinite(data[begin:end].view(np.float32)).all():
+        raise _not_numbers(path)
+    return end, parts
+
+
+def _not_numbers(path: str) -> UserError:
+    return UserError(f"the model '{path}' holds values that are not numbers (NaN or infinite); train it again with a lower lr")
 
 
 def _cut_short(path: str) -> UserError:
