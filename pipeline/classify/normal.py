@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.classify.lines import END_OF_LINE, LABEL_PREFIX, Letters, normal_lines
+from pipeline.classify.lines import Letters, normal_lines
 from pipeline.classify.normal_kernel import CHARACTERS, ODD, measure, normalise
 
 
@@ -42,8 +42,8 @@ def normal_texts(texts: pa.Array | pa.ChunkedArray, max_chars: int, letters: Let
     out = np.empty(int(np.maximum(room, 0).sum()), np.uint8)
     normalise(data, offsets, ends, room, table.sizes, table.is_same, table.starts, table.lines, out, out_offsets)
     lines = pa.LargeStringArray.from_buffers(len(whole), pa.py_buffer(out_offsets), pa.py_buffer(out))
-    is_odd = pc.or_(pa.array(room < 0), pc.or_(pc.match_substring(lines, LABEL_PREFIX), pc.match_substring(lines, END_OF_LINE)))
-    if not pc.any(is_odd).as_py():
+    is_odd = pa.array(room < 0)
+    if not (room < 0).any():
         return lines
     return pc.replace_with_mask(lines, is_odd, pa.array(normal_lines(whole.filter(is_odd), max_chars, letters), pa.large_string()))
 

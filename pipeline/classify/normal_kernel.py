@@ -10,6 +10,7 @@ import numpy as np
 from numba import types
 
 from decontam.numba_types import read_only, writable
+from pipeline.classify.lines import END_OF_LINE, LABEL_PREFIX
 
 CHARACTERS = 0x20000
 """Characters that the table knows: the basic plane, and the one of emoji and mathematical letters."""
@@ -18,6 +19,8 @@ ODD = 255
 """Size of a character that may change with its neighbours, or isn't in the table."""
 
 _SPACE = 32
+_LABEL, _END_OF_LINE = (np.frombuffer(mark.encode(), np.uint8) for mark in (LABEL_PREFIX, END_OF_LINE))
+_MARKS_END = (int(_LABEL[-1]), int(_END_OF_LINE[-1]))
 _BYTES, _I32, _I64 = read_only(types.uint8), read_only(types.int32), read_only(types.int64)
 _BYTES_OUT, _I64_OUT = writable(types.uint8), writable(types.int64)
 
@@ -61,8 +64,18 @@ def measure(data: np.ndarray, offsets: np.ndarray, max_chars: int, sizes: np.nda
         ends[text], room[text] = position, total
 
 
+@numba.njit(types.boolean(_BYTES_OUT, types.int64, types.int64, _BYTES), cache=True, nogil=True)
+def _ends_with(out: np.ndarray, begin: int, end: int, mark: np.ndarray) -> bool:
+    if end - begin < len(mark):
+        return False
+    for place in range(len(mark)):
+        if out[end - len(mark) + place] != mark[place]:
+            return False
+    return True
+
+
 @numba.njit(
-    types.void(_BYTES, _I64, _I64, _I64, _BYTES, _BYTES, _I32, _BYTES, _BYTES_OUT, _I64_OUT),
+    types.void(_BYTES, _I64, _I64, _I64_OUT, _BYTES, _BYTES, _I32, _BYTES, _BYTES_OUT, _I64_OUT),
     cache=True,
     nogil=True,
 )
@@ -78,7 +91,7 @@ def normalise(
     out: np.ndarray,
     out_offsets: np.ndarray,
 ) -> None:
-    """Write the line of each text that has room >= 0, and an empty one for the others.
+    """Write the line of each text that has room >= 0, and an empty one for the others; room becomes -1 where a mark of fastText's turns up.
 
     is_same: uint8 per character, whether it stays as it is. starts (int32), lines (uint8): where the line of each other one is.
     """
@@ -93,18 +106,31 @@ def normalise(
         while position < end:
             character, width = _decoded(data, position, end)
             if is_same[character]:
-                for place in range(width):
-                    out[np.uint64(written + place)] = data[np.uint64(position + place)]
+                out[np.uint64(written)] = data[np.uint64(position)]
+                if width > 1:  # without a loop: most characters have one or three bytes
+                    out[np.uint64(written + 1)] = data[np.uint64(position + 1)]
+                    if width > 2:
+                        out[np.uint64(written + 2)] = data[np.uint64(position + 2)]
+                        if width > 3:
+                            out[np.uint64(written + 3)] = data[np.uint64(position + 3)]
                 written += width
-                last = 0
+                last = np.int64(data[np.uint64(position)])
             else:
-                for place in range(starts[character], starts[character] + sizes[character]):
+                place, stop = np.int64(starts[character]), np.int64(starts[character]) + np.int64(sizes[character])
+                while place < stop:  # not `for`: the compiler would prepare a vector loop for what is one byte nearly always
                     byte = lines[np.uint64(place)]
                     if byte != _SPACE or last != _SPACE:
                         out[np.uint64(written)] = byte
                         written += 1
                         last = byte
+                    place += 1
             position += width
+            if (last == _MARKS_END[0] and _ends_with(out, begin, written, _LABEL)) or (
+                last == _MARKS_END[1] and _ends_with(out, begin, written, _END_OF_LINE)
+            ):
+                room[text] = -1
+                written, last = begin, 0
+                break
         if written > begin and last == _SPACE:
             written -= 1
     out_offsets[len(ends)] = written
