@@ -1,6 +1,7 @@
 """Supervised fastText model files (.bin), read by ourselves: checked against the file's size first, and mapped rather than copied.
 
-A mapped matrix is pages of the file: all processes of a machine that use a model share one copy. Layout: `FastText::saveModel`, fastText 0.9.3.
+A mapped matrix is pages of the file: all processes of a machine that use a model share one copy. Layout: `FastText::saveModel` of
+fastText 0.9.3.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def _matrix(path: str, data: np.ndarray, position: int, rows: int, columns: int)
     """float32[rows * columns] of the matrix at `position`, mapped if its place in the file allows it, and the position behind it."""
     if position + _SHAPE.size > len(data):
         raise _cut_short(path)
-    if _SHAPE.unpack_from(data, position) != (rows, columns):
+    if _SHAPE.unpack_from(data.data, position) != (rows, columns):
         raise _damaged(path)
     position += _SHAPE.size
     end = position + rows * columns * 4
@@ -203,7 +204,7 @@ def _quantised(path: str, data: np.ndarray, position: int, rows: int, columns: i
     """The position behind a quantised matrix of this shape; checks that all of it is there."""
     if position + _QUANTISED.size > len(data):
         raise _cut_short(path)
-    has_norms, *shape, codes = _QUANTISED.unpack_from(data, position)
+    has_norms, *shape, codes = _QUANTISED.unpack_from(data.data, position)
     if shape != [rows, columns] or codes < 0:
         raise _damaged(path)
     position, parts = _quantiser(path, data, position + _QUANTISED.size + codes, columns)
@@ -218,7 +219,7 @@ def _quantiser(path: str, data: np.ndarray, position: int, columns: int) -> tupl
     """The position behind a quantiser of vectors of `columns` values, and into how many parts it cuts them."""
     if position + _QUANTISER.size > len(data):
         raise _cut_short(path)
-    dim, parts, width, last = _QUANTISER.unpack_from(data, position)
+    dim, parts, width, last = _QUANTISER.unpack_from(data.data, position)
     if dim != columns or not 0 < width <= dim or parts != -(-dim // width) or last != dim - (parts - 1) * width:
         raise _damaged(path)
     begin = position + _QUANTISER.size

@@ -68,10 +68,10 @@ def measure(data: np.ndarray, offsets: np.ndarray, max_chars: int, sizes: np.nda
 def _ends_with(out: np.ndarray, begin: int, end: int, mark: np.ndarray) -> bool:
     if end - begin < len(mark):
         return False
-    for place in range(len(mark)):
-        if out[end - len(mark) + place] != mark[place]:
-            return False
-    return True
+    place = 0
+    while place < len(mark) and out[end - len(mark) + place] == mark[place]:
+        place += 1
+    return place == len(mark)
 
 
 @numba.njit(

@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 _MOST_CHARS = 100_000
 """Most `max_chars` that the configuration takes (`ModelConfig.max_chars`); a card can't ask for more."""
 
+
 @dataclass(frozen=True)
 class ModelFile:
     """A model and how to use it.

@@ -1,8 +1,9 @@
 """fastText's arithmetic over whole batches, compiled: words and pieces hashed once for all models, rows of each model added up.
 
-What is computed is that of fastText 0.9.3 (`Dictionary::getLine`, `computeSubwords`, `addWordNgrams`, `Model::predict`). What is different is
-the order: a word's rows (its own and those of its pieces) are added once per distinct word of a batch, and lines add up words. Sums are in
-float32 in a fixed order, which no batch, thread or machine changes. Importing this module loads (the first time: compiles) the kernels.
+What is computed is that of fastText 0.9.3 (`Dictionary::getLine`, `computeSubwords`, `addWordNgrams`, `Model::predict`). What is
+different is the order: a word's rows (its own and those of its pieces) are added once per distinct word of a batch, and lines add up
+words. Sums are in float32 in a fixed order, which no batch, thread or machine changes. Importing this module loads (the first time:
+compiles) the kernels.
 """
 
 # mypy: disable-error-code="assignment,return-value,arg-type"
@@ -77,10 +78,10 @@ def _hashed(value: np.uint32, byte: np.uint8) -> np.uint32:
 
 @numba.njit(types.boolean(_BYTES, types.int64, _BYTES, types.int64, types.int64), cache=True, nogil=True)
 def _same(left: np.ndarray, left_start: int, right: np.ndarray, right_start: int, size: int) -> bool:
-    for place in range(size):
-        if left[np.uint64(left_start + place)] != right[np.uint64(right_start + place)]:
-            return False
-    return True
+    place = 0
+    while place < size and left[np.uint64(left_start + place)] == right[np.uint64(right_start + place)]:
+        place += 1
+    return place == size
 
 
 @numba.njit(types.int64(_BYTES, _I64, _I32, _U32_OUT, _I32_OUT), cache=True, nogil=True)
@@ -169,7 +170,7 @@ def split_words(
 
 @numba.njit(types.void(_BYTES, _I64, _I32, types.int64, types.int64, _I64_OUT), cache=True, nogil=True)
 def count_pieces(data: np.ndarray, starts: np.ndarray, sizes: np.ndarray, minn: int, maxn: int, offsets: np.ndarray) -> None:
-    """offsets: int64[words + 1], where the pieces of each word begin: runs of minn to maxn characters of `<word>`, but not its ends alone."""
+    """offsets: int64[words + 1], where the pieces of each word begin: runs of minn to maxn characters of `<word>`, not its ends alone."""
     total = 0
     for word in range(len(starts)):
         offsets[word] = total
@@ -259,7 +260,7 @@ def sum_words(
     sums: np.ndarray,
     features: np.ndarray,
 ) -> None:
-    """For each distinct word, the sum of its rows in one model, and their number: its own if the model knows it, and those of its pieces."""
+    """For each distinct word, the sum of its rows in one model, and their number: its own if the model knows it, and its pieces'."""
     mask = len(slots) - 1
     most = 1
     if has_pieces:
@@ -310,7 +311,8 @@ def sum_lines(
     means: np.ndarray,
     is_known: np.ndarray,
 ) -> None:
-    """The mean of all rows of each line: of its words, of `</s>`, and of its runs of 2 to `ngrams` words. is_known: 0 where there is none.
+    """The mean of all rows of each line: of its words, of `</s>`, and of its runs of 2 to `ngrams` words. is_known: 0 where there is none,
+    and for a line without words.
 
     The hash of a run is one multiplication per word, so every model makes its own: to store them would cost more.
     """
@@ -343,7 +345,7 @@ def sum_lines(
                     count += 1
         _add_rows(means, line, rows, chosen, count)
         total += count
-        is_known[line] = total > 0
+        is_known[line] = total > 0 and end > begin
         if total > 0:
             share = np.float32(1.0 / total)
             for column in range(means.shape[1]):

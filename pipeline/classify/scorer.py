@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.classify import score_kernel as kernel
 from pipeline.classify.fasttext_file import SOFTMAX, FastTextFile, read_model
@@ -161,7 +162,7 @@ def _runs(counts: np.ndarray, scorers: Sequence[Scorer]) -> Iterator[tuple[int, 
 
 def _library_scores(scorer: Scorer, lines: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """What `Scorer.kernel_scores` gives, asked of fastText line by line. Raises UserError for scores that aren't numbers."""
-    found = probabilities(scorer.library, lines.to_pylist(), scorer.labels)
-    if not np.isfinite(found).all():
+    found: np.ndarray = probabilities(scorer.library, lines.to_pylist(), scorer.labels)
+    if not bool(np.isfinite(found).all()):
         raise UserError(f"the model '{scorer.path}' gives scores that are not numbers (NaN or infinite); train it again with a lower lr")
-    return found, found.any(axis=1)
+    return found, found.any(axis=1) & (pc.binary_length(lines).to_numpy() > 0)

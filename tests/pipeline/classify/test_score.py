@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.classify.config import ClassifyConfig, ModelConfig
 from pipeline.classify.move import check, existing_model, run
-from pipeline.classify.predict import ModelFile, Score, read_card
+from pipeline.classify.predict import ModelFile, read_card
+from pipeline.classify.score import Score
 from pipeline.classify.train import train_model
 from pipeline.engine import LocalEngine
 from pipeline.errors import UserError
