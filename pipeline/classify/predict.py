@@ -92,9 +92,9 @@ def probabilities(model: Any, lines: Sequence[str], labels: Sequence[str]) -> np
 
     One call per line: `multilinePredict` of the 0.10 builds was measured slower (it makes an array per line).
     """
-    columns = {LABEL_PREFIX + label: index for index, label in enumerate(labels)}
+    columns = {label: index for index, label in enumerate(labels)}
     result = np.zeros((len(lines), len(labels)), np.float64)
     for row, line in enumerate(lines):
         for probability, label in model.f.predict(line + "\n", -1, 0.0, "strict"):
-            result[row, columns[label]] = probability
+            result[row, columns[label.removeprefix(LABEL_PREFIX)]] = probability
     return np.clip(result, 0.0, 1.0)
