@@ -32,7 +32,8 @@ import pyarrow as pa
 from pipeline.classify.config import TrainConfig
 from pipeline.classify.lines import normal_lines
 from pipeline.classify.normal import normal_texts
-from pipeline.classify.predict import load_model, probabilities
+from pipeline.classify.predict import ModelFile, load_model, probabilities
+from pipeline.classify.score import Score
 from pipeline.classify.scorer import Scorer, open_scorer, score, split
 from pipeline.classify.train import train_model
 
@@ -88,6 +89,7 @@ def command(program: Path, model: Path, lines: Path) -> None:
 
 def measure(language: str, texts: list[str], models: list[Path], program: Path, folder: Path) -> None:
     array = pa.array(texts, pa.large_string())
+    table = pa.table({"text": array})
     lines = normal_texts(array, MAX_CHARS, "syllables")
     listed = normal_lines(array, MAX_CHARS)
     if lines.to_pylist() != listed:
@@ -120,8 +122,14 @@ def measure(language: str, texts: list[str], models: list[Path], program: Path, 
             )
         for count in range(2, len(models) + 1):
             noted(("together", count), seconds(ours, scorers[:count], lines))
+        for count in (1, len(models)):
+            stage = Score(tuple(ModelFile(path.stem, str(path), path.name, MAX_CHARS, top=3) for path in models[:count]))
+            noted(("stage", count), seconds(stage, table))
     print(f"{language}: {len(texts):,} documents, {size:.1f} MB; prepared at {cut / best['prepare', 0]:.0f} MB/s", end="")
     print(f" (normal_lines: {cut / best['prepare plainly', 0]:.0f} MB/s)")
+    stored = sum(len(text.encode()) for text in texts) / 1e6
+    print(f"the stage, preparation and columns included, of {stored:.1f} MB of text: ", end="")
+    print(", ".join(f"{stored / best['stage', count]:.1f} MB/s with {count}" for count in (1, len(models))))
     print("| models | ours MB/s | fastText command | fastText in Python | ours / command | cost of all / cost of each alone |")
     print("|---|---|---|---|---|---|")
     rows = [((number,), best["alone", number]) for number in range(len(models))]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.classify.lines import LABEL_PREFIX
-from pipeline.classify.score_kernel import BAD_ENTRY, read_entries, word_table
+from pipeline.classify.words_kernel import BAD_ENTRY, read_entries, word_table
 from pipeline.errors import UserError
 
 MAGIC, VERSIONS = 793712314, (11, 12)
@@ -36,8 +36,8 @@ _CENTROIDS = 256
 _SMALLEST_ENTRY = 10
 """Bytes of a dictionary entry without letters: an end mark, a count, a type."""
 
-_MOST_DIMENSIONS, _MOST_NGRAMS = 1 << 16, 1 << 10
-"""Far above any model's: a damaged number is told from a large one."""
+_MOST_DIMENSIONS, _MOST_NGRAMS, _MOST_LETTERS = 1 << 16, 32, 64
+"""Far above any model's: a damaged number is told from a large one, and no word costs more than so many pieces per letter."""
 
 _CHECKED_VALUES = 1 << 22
 
@@ -106,8 +106,8 @@ def read_header(path: str) -> Header:
     if labels < 2:
         raise UserError(f"the model '{path}' knows {labels} label; give a model of at least two")
     header = Header(version, dim, word_ngrams, loss, bucket, minn, maxn if version > 11 else 0, entries, words, labels, pruned)
-    possible = 0 < dim <= _MOST_DIMENSIONS and word_ngrams <= _MOST_NGRAMS and words >= 0 and words + labels == entries and bucket >= 0
-    if not possible or (bucket == 0 and (header.maxn > 0 or word_ngrams > 1)):
+    possible = 0 < dim <= _MOST_DIMENSIONS and word_ngrams <= _MOST_NGRAMS and header.maxn <= _MOST_LETTERS
+    if not possible or words < 0 or words + labels != entries or bucket < 0 or (bucket == 0 and (header.maxn > 0 or word_ngrams > 1)):
         raise _damaged(path)
     return header
 

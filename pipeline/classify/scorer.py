@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.classify import score_kernel as kernel
+from pipeline.classify import words_kernel
 from pipeline.classify.fasttext_file import SOFTMAX, FastTextFile, read_model
 from pipeline.classify.lines import LABEL_PREFIX
 from pipeline.classify.predict import load_model, probabilities
@@ -47,9 +48,9 @@ class Words:
         offsets = np.zeros(len(self.starts) + 1, np.int64)
         if maxn <= 0:
             return offsets, np.zeros(0, np.uint32)
-        kernel.count_pieces(self.data, self.starts, self.sizes, minn, maxn, offsets)
+        words_kernel.count_pieces(self.data, self.starts, self.sizes, minn, maxn, offsets)
         hashes = np.empty(offsets[-1], np.uint32)
-        kernel.hash_pieces(self.data, self.starts, self.sizes, minn, maxn, offsets, hashes)
+        words_kernel.hash_pieces(self.data, self.starts, self.sizes, minn, maxn, offsets, hashes)
         return offsets, hashes
 
 
@@ -120,7 +121,7 @@ def split(data: np.ndarray, offsets: np.ndarray, most_words: int) -> Words:
     first, words = np.empty(len(offsets), np.int64), np.empty(most_words, np.int32)
     starts, sizes, hashes = np.empty(most_words, np.int64), np.empty(most_words, np.int32), np.empty(most_words, np.uint32)
     slots = np.full(1 << (2 * most_words).bit_length(), -1, np.int32)
-    distinct = kernel.split_words(data, offsets, slots, first, words, starts, sizes, hashes)
+    distinct = words_kernel.split_words(data, offsets, slots, first, words, starts, sizes, hashes)
     return Words(data, first, words[: first[-1]], starts[:distinct], sizes[:distinct], hashes[:distinct])
 
 
@@ -134,7 +135,7 @@ def score(scorers: Sequence[Scorer], lines: pa.Array) -> Iterator[tuple[int, lis
     offsets = np.frombuffer(offset_buffer, np.int64)[lines.offset : lines.offset + len(lines) + 1]
     data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.zeros(0, np.uint8)
     counts = np.empty(len(lines), np.int64)
-    kernel.count_words(data, offsets, counts)
+    words_kernel.count_words(data, offsets, counts)
     for begin, end in _runs(counts, scorers):
         words = split(data, offsets[begin : end + 1], int(counts[begin:end].sum()))
         pieces = functools.cache(words.pieces)

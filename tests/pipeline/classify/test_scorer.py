@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.classify import score_kernel, scorer
+from pipeline.classify import scorer, words_kernel
 from pipeline.classify.fasttext_file import read_model
 from pipeline.classify.fit import _zeroed_allocations
 from pipeline.classify.lines import normal_lines
@@ -170,7 +170,7 @@ def test_words_survive_a_table_that_is_too_small(words: list[str]) -> None:
     data, offsets, slots = np.frombuffer(line, np.uint8), np.array([0, len(line)], np.int64), np.full(4, -1, np.int32)
     first, numbers = np.empty(2, np.int64), np.empty(len(words), np.int32)
     starts, sizes, hashes = np.empty(len(words), np.int64), np.empty(len(words), np.int32), np.empty(len(words), np.uint32)
-    distinct = score_kernel.split_words(data, offsets, slots, first, numbers, starts, sizes, hashes)
+    distinct = words_kernel.split_words(data, offsets, slots, first, numbers, starts, sizes, hashes)
     assert first.tolist() == [0, len(words)] and distinct <= len(words)
     assert [line[starts[number] : starts[number] + sizes[number]].decode() for number in numbers] == words
 
