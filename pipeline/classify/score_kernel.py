@@ -169,7 +169,9 @@ def sum_lines(
 
 @numba.njit(types.float64(types.float32, _F64_OUT), cache=True, nogil=True)
 def _sigmoid(value: np.float32, sigmoids: np.ndarray) -> float:
-    """fastText's sigmoid: one of 512 steps between -8 and 8 (`Loss::sigmoid`)."""
+    """fastText's sigmoid: one of 512 steps between -8 and 8 (`Loss::sigmoid`); NaN of NaN, which has no step."""
+    if np.isnan(value):
+        return np.nan
     if value < -_SIGMOID_LIMIT:
         return 0.0
     if value > _SIGMOID_LIMIT:
@@ -203,7 +205,8 @@ def label_scores(means: np.ndarray, outputs: np.ndarray, is_softmax: bool, sigmo
             for label in range(labels):
                 line_scores[label] = _sigmoid(np.float32(line_scores[label]), sigmoids)
         for label in range(labels):
-            line_scores[label] = min(1.0, line_scores[label] + _PROBABILITY_OFFSET)
+            value = line_scores[label] + _PROBABILITY_OFFSET
+            line_scores[label] = 1.0 if value > 1.0 else value  # `min` would take NaN for 1
 
 
 def sigmoid_table() -> np.ndarray:

@@ -103,7 +103,7 @@ class Scorer:
         return scores, is_known.view(np.bool_)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def open_scorer(path: str, fingerprint: str) -> Scorer:
     """The model in a file, opened once per process (`fingerprint` makes another file under the same name another model).
 
@@ -129,7 +129,7 @@ def score(scorers: Sequence[Scorer], lines: pa.Array) -> Iterator[tuple[int, lis
     """For runs of the lines (large_string, as `normal_texts` makes them): the first line's number, and what each scorer says.
 
     That is float64[run, labels] and bool[run], whether the model knows anything in the line; scores of lines without are of no use.
-    Runs are as long as memory allows; results don't depend on it.
+    Runs are as long as memory allows; results don't depend on it. Raises UserError for scores that aren't numbers.
     """
     _, offset_buffer, data_buffer = lines.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64)[lines.offset : lines.offset + len(lines) + 1]
@@ -146,6 +146,7 @@ def score(scorers: Sequence[Scorer], lines: pa.Array) -> Iterator[tuple[int, lis
             else:
                 header = scorer.file.header
                 found.append(scorer.kernel_scores(words, pieces(header.minn, header.maxn)))
+            _require_numbers(scorer, found[-1][0])
         yield begin, found
 
 
@@ -166,8 +167,12 @@ def _runs(counts: np.ndarray, scorers: Sequence[Scorer]) -> Iterator[tuple[int, 
 
 
 def _library_scores(scorer: Scorer, lines: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """What `Scorer.kernel_scores` gives, asked of fastText line by line. Raises UserError for scores that aren't numbers."""
+    """What `Scorer.kernel_scores` gives, asked of fastText line by line."""
     found: np.ndarray = probabilities(scorer.library, lines.to_pylist(), scorer.labels)
-    if not bool(np.isfinite(found).all()):
-        raise UserError(f"the model '{scorer.path}' gives scores that are not numbers (NaN or infinite); train it again with a lower lr")
     return found, found.any(axis=1) & (pc.binary_length(lines).to_numpy() > 0)
+
+
+def _require_numbers(scorer: Scorer, scores: np.ndarray) -> None:
+    """A model's values are numbers, but sums of huge ones may not be; the library's losses we can't look into."""
+    if not np.isfinite(scores).all():
+        raise UserError(f"the model '{scorer.path}' gives scores that are not numbers (NaN or infinite); train it again with a lower lr")

@@ -210,6 +210,17 @@ def test_values_that_are_not_numbers_are_refused(folder: Path, tmp_path: Path) -
             read_model(str(tmp_path / "m.bin"))
 
 
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_sums_that_are_no_numbers_are_refused(folder: Path, tmp_path: Path, loss: str) -> None:
+    model = train(folder / "lines.txt", dim=4, loss=loss)
+    matrices = [np.full_like(matrix, 3e38) for matrix in (model.get_input_matrix(), model.get_output_matrix())]
+    matrices[1][:, ::2] = -3e38
+    model.set_matrices(*matrices)
+    model.save_model(str(tmp_path / "huge.bin"))
+    with pytest.raises(UserError, match="gives scores that are not numbers"):
+        scores_of(open_scorer(str(tmp_path / "huge.bin"), loss), ["atom cell theory energy"])
+
+
 def test_the_library_never_hands_on_a_score_that_is_no_number(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "probabilities", lambda model, lines, labels: np.full((len(lines), len(labels)), np.nan))
     with pytest.raises(UserError, match="gives scores that are not numbers"):
