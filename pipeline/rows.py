@@ -78,7 +78,7 @@ class RowTask:
                     break
                 rows_in_stage[stage.name] += len(rows)
                 started = time.perf_counter()
-                parted = _guarded(stage, rows)
+                parted = guarded(stage, rows)
                 clock[stage.name] += time.perf_counter() - started
                 rows = parted.kept
                 _write(outputs, counts, clock, parted)
@@ -170,7 +170,7 @@ def _write(outputs: _Outputs, counts: _Counts, clock: dict[str, float], parted: 
     clock["write"] += time.perf_counter() - started
 
 
-def _guarded(stage: Stage, table: pa.Table) -> Parted:
+def guarded(stage: Stage, table: pa.Table) -> Parted:
     """Apply a stage; where it raises on a batch, halve the batch until the row that breaks it is alone, and quarantine that row.
 
     Only what a hostile row can cause is caught: bad configuration, lost files, a full disk or a failed allocation go up to the engine.
@@ -184,7 +184,7 @@ def _guarded(stage: Stage, table: pa.Table) -> Parted:
             message = f"stage {stage.name} can't process this record: {type(error).__name__}: {error}"
             return part(with_columns(table, {"error": [message[:500]]}), stage.name)
         middle = len(table) // 2
-        halves = [_guarded(stage, table.slice(0, middle)), _guarded(stage, table.slice(middle))]
+        halves = [guarded(stage, table.slice(0, middle)), guarded(stage, table.slice(middle))]
         return Parted(
             *(
                 pa.concat_tables([getattr(half, kind) for half in halves], promote_options="default")

@@ -69,6 +69,9 @@ or documents (paragraph) that held it."""
 LANGUAGE_SHARE = pa.struct([pa.field("lang", pa.string()), pa.field("share", pa.float64())])
 """A language and the share of the document's letters that stand in its paragraphs."""
 
+LABEL = pa.struct([pa.field("model", pa.string()), pa.field("label", pa.string()), pa.field("score", pa.float64())])
+"""One of the most likely labels that a model gives a document, and its probability (0 to 1)."""
+
 
 def _columns(writer: str, *rows: tuple[str, pa.DataType, str]) -> tuple[Column, ...]:
     return tuple(Column(name, type_, meaning, writer) for name, type_, meaning in rows)
@@ -217,6 +220,7 @@ COLUMNS: tuple[Column, ...] = (
         ("domain", _STRING, "most likely label of the domain model"),
         ("domain_score", _REAL, "its probability, 0 to 1"),
         ("quality", _REAL, "probability of the quality model's positive label, 0 to 1"),
+        ("labels", pa.list_(LABEL), "most likely labels of each model whose `top` is 1 or more, by model, then best first"),
     ),
     *_columns(
         "decontaminate",

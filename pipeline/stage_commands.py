@@ -260,7 +260,7 @@ classify_app = typer.Typer(
 def classify_apply(
     inputs: opt.InputPaths,
     output: opt.Out,
-    model: Annotated[list[str], typer.Option(help="domain=FILE or quality=FILE, repeatable.", show_default=False)],
+    model: Annotated[list[str], typer.Option(help="NAME=FILE, repeatable: domain, quality, or another name.", show_default=False)],
     text_column: opt.TextColumn = "text",
     id_column: opt.IdColumn = "id",
     engine: opt.Engine = opt.EngineName.local,
@@ -270,7 +270,7 @@ def classify_apply(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write domain, domain_score and quality for every document (the word `apply` may be left out)."""
+    """Write domain, domain_score, quality and labels for every document (the word `apply` may be left out)."""
     from pipeline.alone import Inputs, settings_from
     from pipeline.classify import move
     from pipeline.classify.config import ClassifyConfig
@@ -279,7 +279,7 @@ def classify_apply(
     for entry in model:
         name, separator, path = entry.partition("=")
         if not separator or not path:
-            raise UserError(f"--model '{entry}' is not of the form domain=FILE or quality=FILE")
+            raise UserError(f"--model '{entry}' is not of the form NAME=FILE, such as quality=FILE")
         models.append({"name": name, "path": path})
     config = settings_from(ClassifyConfig, {"models": models}, overrides or [], "classify")
     move.check(config)

@@ -12,6 +12,12 @@ from pipeline.settings import Settings
 DEFAULT_MAX_CHARS = 2000
 """Characters of a document that a model sees: enough to tell topic and quality, and a bound on the time a hostile page can take."""
 
+DEFAULT_TOP = 3
+"""Labels that a model without a column of its own writes: enough to see what came close."""
+
+OWN_COLUMNS = ("domain", "quality")
+"""Names of the models that write a column of their own."""
+
 
 class TrainConfig(Settings):
     """How to train one fastText model from labelled documents."""
@@ -54,7 +60,10 @@ class TrainConfig(Settings):
 class ModelConfig(Settings):
     """One model: a fastText file that exists, or one to train in this run."""
 
-    name: Literal["domain", "quality"] = Field(description="What it writes: domain (with domain_score), or quality.")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
+        description="What it writes: domain (with domain_score), quality, or under any other name entries of `labels`.",
+    )
     path: str | None = Field(None, description="A supervised fastText model (.bin or .ftz); leave it out to train one.")
     train: TrainConfig | None = Field(None, description="Train the model from labelled documents; leave it out with a path.")
     positive_label: str | None = Field(
@@ -63,6 +72,17 @@ class ModelConfig(Settings):
     max_chars: int | None = Field(
         None, ge=1, le=100_000, description=f"Characters of a document it sees; default: what its card says, else {DEFAULT_MAX_CHARS}."
     )
+    top: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description=f"Most likely labels that go to `labels` with their scores; default: 0 for domain and quality, else {DEFAULT_TOP}.",
+    )
+
+    @property
+    def top_labels(self) -> int:
+        """How many labels of a document are written to `labels`."""
+        return self.top if self.top is not None else 0 if self.name in OWN_COLUMNS else DEFAULT_TOP
 
     @model_validator(mode="after")
     def _check_origin(self) -> ModelConfig:
@@ -72,21 +92,26 @@ class ModelConfig(Settings):
             raise ValueError(f"the {self.name} model is trained, so set positive_label and max_chars under `train`")
         if self.train and self.name == "quality" and self.train.positive_label is None:
             raise ValueError("a quality model needs train.positive_label: the label of good documents")
-        if self.train and self.name == "domain" and self.train.positive_label is not None:
-            raise ValueError("a domain model has no positive_label; leave it out, or name the model quality")
-        if self.path is not None and self.name == "domain" and self.positive_label is not None:
-            raise ValueError("a domain model has no positive_label; leave it out, or name the model quality")
+        positive_label = self.train.positive_label if self.train else self.positive_label
+        if self.name != "quality" and positive_label is not None:
+            raise ValueError(f"a {self.name} model has no positive_label; leave it out, or name the model quality")
+        if self.top == 0 and self.name not in OWN_COLUMNS:
+            raise ValueError(f"the {self.name} model has no column of its own, and with top 0 it would write nothing; set top to 1 or more")
         return self
 
 
 class ClassifyConfig(Settings):
-    """Domain and quality of every document, by fastText models that this run trains or is given."""
+    """Labels and scores of every document, by fastText models that this run trains or is given."""
 
-    models: list[ModelConfig] = Field(min_length=1, description="The models: at most one named domain and one named quality.")
+    models: list[ModelConfig] = Field(min_length=1, description="The models, each under a name of its own.")
     domain_min_score: float = Field(
         0.0, ge=0, le=1, description="A document whose best domain is less probable than this gets `unknown_label` instead."
     )
     unknown_label: str = Field("unknown", min_length=1, description="The domain of documents without words or below domain_min_score.")
+    keep_top: dict[str, float] | None = Field(
+        None,
+        description="Share of each language's documents to keep, the best by `quality`, 0 to 1 by `lang`; `*`: each language not named.",
+    )
     rules: list[RuleSettings] = Field([], description="Conditions that documents must meet to be kept; empty: classify drops nothing.")
     min_kept_share: float = Field(0.01, ge=0, le=1, description="The run stops when classify keeps a smaller share of its documents.")
 
@@ -94,5 +119,18 @@ class ClassifyConfig(Settings):
     def _check_names(self) -> ClassifyConfig:
         names = [model.name for model in self.models]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"there are {names.count(name)} models named {name}; each column is written by one model")
+            raise ValueError(f"there are {names.count(name)} models named {name}; each name is one model's")
+        return self
+
+    @model_validator(mode="after")
+    def _check_keep_top(self) -> ClassifyConfig:
+        if self.keep_top is None:
+            return self
+        if not self.keep_top:
+            raise ValueError("keep_top names no language; give shares such as {ko: 0.5, '*': 0.3}, or leave it out")
+        if all(model.name != "quality" for model in self.models):
+            raise ValueError("keep_top needs a quality model: add one named quality, or leave keep_top out")
+        for language, share in self.keep_top.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"keep_top.{language} is {share:g}; give a share from 0 (none) to 1 (all)")
         return self

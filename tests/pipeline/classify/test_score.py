@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from pipeline.classify.config import ClassifyConfig, ModelConfig
 from pipeline.classify.move import check, existing_model, run
-from pipeline.classify.predict import ModelFile, Score, read_card
+from pipeline.classify.predict import ModelFile, read_card
+from pipeline.classify.score import Score
 from pipeline.classify.train import train_model
 from pipeline.engine import LocalEngine
 from pipeline.errors import UserError
@@ -70,6 +72,58 @@ def test_batches_do_not_matter(models: Path) -> None:
 def test_a_weak_best_label_is_unknown(models: Path) -> None:
     result = Score(both(models)[:1], domain_min_score=1.0, unknown_label="other")(table(["zzz qqq"]))
     assert result.column("domain").to_pylist() == ["other"] and result.column("domain_score").to_pylist()[0] < 1.0
+
+
+def test_several_models_in_one_pass_write_what_each_writes_alone(models: Path) -> None:
+    wanted = [("topic", "domain.bin", None), ("domain", "domain.bin", 1), ("quality", "quality.bin", 2), ("short", "domain.bin", 5)]
+    chars = {"short": 10}
+    given = [ModelConfig(name=name, path=str(models / file), top=top, max_chars=chars.get(name)) for name, file, top in wanted]
+    files = [existing_model(model) for model in given]
+    together = Score(tuple(files))(table(TEXTS))
+    alone = {file.name: Score((file,))(table(TEXTS)) for file in files}
+    assert together.column("domain").equals(alone["domain"].column("domain"))
+    assert together.column("quality").equals(alone["quality"].column("quality"))
+    assert together.schema.field("labels").type == BY_NAME["labels"].type
+    for row, listed in enumerate(together.column("labels").to_pylist()):
+        parts = [alone[name].column("labels").to_pylist()[row] for name in ("domain", "quality", "short", "topic")]
+        assert listed == [entry for part in parts for entry in part]
+    first = together.column("labels").to_pylist()[0]
+    assert [(entry["model"], entry["label"]) for entry in first if entry["model"] in ("domain", "topic")] == [
+        ("domain", "team sport"),
+        ("topic", "team sport"),
+        ("topic", "science"),
+    ]
+    for entry_scores in ([entry["score"] for entry in first if entry["model"] == name] for name in ("topic", "quality", "short")):
+        assert len(entry_scores) == 2 and entry_scores == sorted(entry_scores, reverse=True)
+    assert together.column("labels").to_pylist()[2:4] == [[], []]
+    assert "labels" not in Score(both(models))(table(TEXTS)).column_names
+
+
+def test_letters_come_from_the_card(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.bin").write_bytes((models / "domain.bin").read_bytes())
+    (tmp_path / "m.json").write_text(json.dumps({"labels": {}, "letters": "jamo"}))
+    found = existing_model(ModelConfig(name="domain", path=str(tmp_path / "m.bin")))
+    assert found.letters == "jamo"
+    scores = [Score((model,))(table(["축구 경기 선수"])).column("domain_score").to_pylist() for model in (found, both(models)[0])]
+    assert scores[0] != scores[1]
+    (tmp_path / "m.json").write_text(json.dumps({"labels": {}, "letters": "runes"}))
+    with pytest.raises(UserError, match='is "runes", and this program knows syllables or jamo'):
+        read_card(tmp_path / "m.bin")
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ({"name": "topic", "path": "m.bin", "top": 0}, "with top 0 it would write nothing"),
+        ({"name": "topic", "path": "m.bin", "positive_label": "x"}, "a topic model has no positive_label"),
+        ({"name": "../topic", "path": "m.bin"}, "should match pattern"),
+        ({"name": "t" * 33, "path": "m.bin"}, "should match pattern"),
+        ({"name": "topic", "path": "m.bin", "top": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_bad_models_are_refused(model: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        ClassifyConfig.model_validate({"models": [model]})
 
 
 def test_max_chars_cuts_the_text(models: Path) -> None:

@@ -145,7 +145,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("models", "sentence"),
     [
-        ([{"name": "topic", "path": "m.bin"}], "domain"),
+        ([{"name": "Topic", "path": "m.bin"}], "should match pattern"),
         ([{"name": "domain"}], "either `path`"),
         ([{"name": "domain", "path": "m.bin", "train": {"inputs": ["a"]}}], "and not both"),
         ([{"name": "quality", "train": {"inputs": ["a"]}}], "needs train.positive_label"),
