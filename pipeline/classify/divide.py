@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import xxhash
 
 from pipeline.classify.config import TrainConfig
-from pipeline.classify.labelled import Example, Examples
+from pipeline.classify.labelled import Example, Examples, Labelled
 from pipeline.errors import UserError
 
 
@@ -53,9 +53,18 @@ def resolve_split(examples: Examples, settings: TrainConfig) -> tuple[str, str]:
     return "host", "every label has documents of two hosts or more"
 
 
-def without_groups(examples: Examples) -> Examples:
-    """The same documents, each a group of its own."""
-    return {label: [Example(example.line, example.language) for example in of_label] for label, of_label in examples.items()}
+def divide_labelled(labelled: Labelled, settings: TrainConfig) -> Sides:
+    """The two sides of labelled documents; `settings.split_by` as `resolve_split` gave it. With held-out files these are the one side."""
+    examples = labelled.examples
+    if settings.split_by == "text":
+        examples = {label: [Example(example.line, example.language) for example in of_label] for label, of_label in examples.items()}
+    if not labelled.held_out:
+        return divide(examples, settings.held_out_share, settings.seed, "held-out", settings.split_by)
+    sides = [
+        [Document(label, example) for label, of_label in side.items() for example in of_label] for side in (examples, labelled.held_out)
+    ]
+    groups = [len({_key(document.example, "", 0) for document in side}) for side in sides]
+    return Sides(sides[0], sides[1], groups[0], groups[1])
 
 
 def divide(examples: Examples, share: float, seed: int, purpose: str, split_by: str) -> Sides:
@@ -149,8 +158,3 @@ def balanced(documents: Sequence[Document], settings: TrainConfig) -> list[Docum
             content = f"{copy}\0{label}\0{of_label[index].example.line}".encode()
             ordered.append((xxhash.xxh3_64_intdigest(content, settings.seed), len(ordered), of_label[index]))
     return [document for _, _, document in sorted(ordered, key=lambda entry: entry[:2])]
-
-
-def all_documents(examples: Examples) -> list[Document]:
-    """The documents of all labels, on one side."""
-    return [Document(label, example) for label, of_label in examples.items() for example in of_label]

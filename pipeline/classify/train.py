@@ -18,9 +18,9 @@ import xxhash
 from pipeline import __version__
 from pipeline.classify.card import document_counts, held_out_scores, readable_card
 from pipeline.classify.config import TrainConfig
-from pipeline.classify.divide import Document, Sides, all_documents, balanced, divide, resolve_split, without_groups
+from pipeline.classify.divide import Document, balanced, divide, divide_labelled, resolve_split
 from pipeline.classify.fit import fit
-from pipeline.classify.labelled import Examples, Labelled, read_labelled
+from pipeline.classify.labelled import Examples, read_labelled
 from pipeline.classify.lines import LABEL_PREFIX
 from pipeline.classify.predict import card_path, probabilities
 from pipeline.classify.tune import tune
@@ -60,13 +60,13 @@ def train_model(settings: TrainConfig, out: Path) -> dict[str, Any]:
     names = fasttext_names(labelled.examples)
     split_by, why = resolve_split(labelled.examples, settings)
     settings = settings.model_copy(update={"split_by": split_by})
-    sides = _sides(labelled, settings)
+    sides = divide_labelled(labelled, settings)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".training-") as name:
             folder = Path(name)
-            settings, search = _tuned(settings, sides.training, names, folder)
-            trained = _train(settings, balanced(sides.training, settings), names, folder)
+            settings, search = autotuned(settings, sides.training, names, folder)
+            trained = train_documents(settings, balanced(sides.training, settings), names, folder)
             trained.model.save_model(str(folder / out.name))
             os.replace(folder / out.name, out)
     except OSError as error:
@@ -89,7 +89,7 @@ def train_model(settings: TrainConfig, out: Path) -> dict[str, Any]:
         "split": split | {"training_groups": sides.training_groups, "held_out_groups": sides.held_out_groups},
         **document_counts(sides),
         "left_out": labelled.left_out,
-        **held_out_scores(list(names), sides.held_out, _scores(trained.model, sides.held_out, names), settings.positive_label),
+        **held_out_scores(list(names), sides.held_out, score_documents(trained.model, sides.held_out, names), settings.positive_label),
         "autotune": search,
         "settings": settings.model_dump(mode="json", exclude={"inputs", "held_out_inputs"}) | {"epoch": trained.parameters["epoch"]},
     }
@@ -122,17 +122,7 @@ def training_fingerprint(lines_xxh3: str, parameters: dict[str, Any], build: dic
     return xxhash.xxh3_64_hexdigest(orjson.dumps([lines_xxh3, parameters, build["xxh3"]], option=orjson.OPT_SORT_KEYS))
 
 
-def _sides(labelled: Labelled, settings: TrainConfig) -> Sides:
-    examples = without_groups(labelled.examples) if settings.split_by == "text" else labelled.examples
-    if not labelled.held_out:
-        return divide(examples, settings.held_out_share, settings.seed, "held-out", settings.split_by)
-    groups = [
-        len({example.group or example.line for of_label in side.values() for example in of_label}) for side in (examples, labelled.held_out)
-    ]
-    return Sides(all_documents(examples), all_documents(labelled.held_out), *groups)
-
-
-def _tuned(
+def autotuned(
     settings: TrainConfig, training: Sequence[Document], names: dict[str, str], folder: Path
 ) -> tuple[TrainConfig, dict[str, Any] | None]:
     """The settings to train with, and what autotune did to find them, if it was asked for."""
@@ -144,7 +134,7 @@ def _tuned(
     inner = divide(examples, settings.held_out_share, settings.seed, "validation", settings.split_by)
 
     def predict(trial: TrainConfig, documents: Sequence[Document], validation: Sequence[Document]) -> np.ndarray:
-        return _scores(_train(trial, documents, names, folder).model, validation, names)
+        return score_documents(train_documents(trial, documents, names, folder).model, validation, names)
 
     tuned = tune(settings, list(names), inner.training, inner.held_out, usual_epochs, predict)
     return tuned.settings, tuned.report
@@ -156,13 +146,15 @@ def usual_epochs(documents: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Trained:
+class Trained:
+    """A fastText model, the xxh3 of the file of lines it was trained on, and fastText's parameters."""
+
     model: Any
     lines_xxh3: str
     parameters: dict[str, Any]
 
 
-def _train(settings: TrainConfig, documents: Sequence[Document], names: dict[str, str], folder: Path) -> _Trained:
+def train_documents(settings: TrainConfig, documents: Sequence[Document], names: dict[str, str], folder: Path) -> Trained:
     """A model of these documents, in this order. Writes its lines to `folder`."""
     path = folder / _LINES
     with path.open("w", encoding="utf-8", newline="\n") as stream:
@@ -170,10 +162,10 @@ def _train(settings: TrainConfig, documents: Sequence[Document], names: dict[str
             stream.write(f"{LABEL_PREFIX}{names[document.label]} {document.example.line}\n")
     parameters = {theirs: getattr(settings, ours) for ours, theirs in HYPERPARAMETERS.items()}
     parameters["epoch"] = settings.epoch or usual_epochs(len(documents))
-    return _Trained(fit(path, parameters), str(file_facts(path)["xxh3"]), parameters)
+    return Trained(fit(path, parameters), str(file_facts(path)["xxh3"]), parameters)
 
 
-def _scores(model: Any, documents: Sequence[Document], names: dict[str, str]) -> np.ndarray:
+def score_documents(model: Any, documents: Sequence[Document], names: dict[str, str]) -> np.ndarray:
     """float64[documents, labels]: the model's probabilities. Raises RunFailed for a model whose numbers ran away."""
     found = probabilities(model, [document.example.line for document in documents], list(names.values()))
     if not np.isfinite(found).all():
