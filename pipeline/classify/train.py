@@ -94,8 +94,15 @@ def train_model(settings: TrainConfig, out: Path) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json", exclude={"inputs", "held_out_inputs"}) | {"epoch": trained.parameters["epoch"]},
     }
     write_json(card_path(out), card)
-    out.with_suffix(".md").write_text(readable_card(card), encoding="utf-8")
+    _write_text(out.with_suffix(".md"), readable_card(card))
     return card
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't write the model's card '{path}': {error.strerror or error}; give another path or free space") from error
 
 
 def fasttext_names(labels: Iterable[str]) -> dict[str, str]:
