@@ -40,7 +40,7 @@ from pipeline.classify.labelled import read_labelled
 from pipeline.classify.train import autotuned, fasttext_names, score_documents, train_documents
 
 SEED = 7
-PER_SOURCE = 1200  # documents of each source, those of smallest hash: the largest has 226,433
+PER_SOURCE = 500  # documents of each source, those of smallest hash: the largest has 226,433
 REPEATS = 10  # other splits of a set of 233 documents
 JAMO = {"letters": "jamo", "minn": 3, "maxn": 6}
 KOREAN = ("wiki_korquad_contexts", "law_legalize_kr", "news_dps_sample"), ("movie_reviews_nsmc_raw", "news_comments_kocohub", "chat")

@@ -16,6 +16,10 @@ from pipeline.classify.metrics import evaluate
 _FEW = 100
 """Held-out documents of a language under which its measures are called uncertain: the standard error of an accuracy of 0.8 is 0.04 then."""
 
+_FEW_TO_TUNE = 500
+"""Validation documents under which the trials of autotune differ by less than chance: on 50 the winner was worse than the settings as given
+(docs/classify_quality.md)."""
+
 _MARKS = frozenset("\\`*_[]<>|&~#$")
 """What Markdown and GitHub's dialect of it could take for emphasis, links, HTML, entities, cells or formulas inside a line."""
 
@@ -144,6 +148,9 @@ def known_limits(card: dict[str, Any]) -> list[str]:
             )
     if card["autotune"] and card["autotune"]["stopped_by"] == "seconds":
         limits.append("The time limit ended autotune: a faster or slower machine may choose other settings.")
+    if card["autotune"] and card["autotune"]["validation_documents"] < _FEW_TO_TUNE:
+        few_documents = card["autotune"]["validation_documents"]
+        limits.append(f"Autotune compared settings on {few_documents} documents: which one won may be chance.")
     limits.append("Percentiles and calibration are those of these documents; a corpus with other shares of the labels has others.")
     limits.append(f"What follows after {card['max_chars']:,} characters of a document has no influence.")
     return limits

@@ -243,6 +243,7 @@ def test_autotune_is_repeatable_and_its_settings_alone_make_the_model(tmp_path: 
     assert (tmp_path / "one" / "m.bin").read_bytes() == (tmp_path / "three" / "m.bin").read_bytes()
     assert again["training_fingerprint"] == cards[0]["training_fingerprint"] and again["autotune"] is None
     assert "autotune: 3 of 3 trials, ended by trials" in render_card(cards[0])
+    assert any(limit.startswith("Autotune compared settings on ") for limit in known_limits(cards[0]))
 
 
 def test_autotune_needs_documents_to_validate_on(tmp_path: Path) -> None:
