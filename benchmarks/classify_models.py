@@ -72,12 +72,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="*", default=[], help="names of sets")
+    parser.add_argument("--methods", nargs="*", default=[], help="names of methods, such as ours or 'regression, words'")
     parser.add_argument("--autotune", type=float, default=60.0, help="seconds; 0: no such rows")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         for set_ in sets(arguments.data, Path(name)):
             if not arguments.only or any(set_.name.startswith(wanted) for wanted in arguments.only):
-                print_set(set_, arguments.autotune, Path(name))
+                print_set(set_, arguments.autotune, arguments.methods, Path(name))
 
 
 def sets(data: Path, folder: Path) -> Iterator[Set]:
@@ -170,7 +171,7 @@ def write(path: Path, records: Sequence[dict[str, Any]]) -> str:
     return str(path)
 
 
-def print_set(set_: Set, autotune: float, folder: Path) -> None:
+def print_set(set_: Set, autotune: float, methods: Sequence[str], folder: Path) -> None:
     """One Markdown table: a row per method and language."""
     variants: dict[str, Callable[[int], Result]] = {"ours": lambda seed: ours(set_, seed, {}, folder)}
     if set_.korean:
@@ -197,6 +198,8 @@ def print_set(set_: Set, autotune: float, folder: Path) -> None:
     ]
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
     for name, run in variants.items():
+        if methods and name not in methods:
+            continue
         results = [run(seed) for seed in set_.seeds]
         for language in results[0].measures:
             found = [figures(result.measures[language]) for result in results if language in result.measures]

@@ -40,7 +40,10 @@ class TrainConfig(Settings):
     max_repeats: int = Field(10, ge=1, le=1000, description="With oversample, how often one document may be seen at most per epoch.")
     dim: int = Field(32, ge=1, le=1000, description="Width of the model's vectors (fastText -dim).")
     epoch: int | None = Field(
-        None, ge=1, le=1000, description="Passes over the training documents (fastText -epoch); null: 5 to 50, more for fewer documents."
+        None,
+        ge=1,
+        le=1000,
+        description="Passes over the training documents (fastText -epoch); null: 5 to 50, more for fewer documents and more labels.",
     )
     lr: float = Field(1.0, gt=0, le=10, description="Learning rate at the start; it falls to 0 (fastText -lr).")
     word_ngrams: int = Field(2, ge=1, le=5, description="Longest run of words that is a feature (fastText -wordNgrams).")

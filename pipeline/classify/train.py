@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ HYPERPARAMETERS = {
 }
 """Settings that go to fastText as they are, and its names for them."""
 
-_EXAMPLES, _FEWEST_EPOCHS, _MOST_EPOCHS = 50_000, 5, 50
-"""Where no epochs are given, about so many documents are shown: each is one update, and with few updates fastText learns only the most
-frequent label. Measured in docs/classify.md."""
+_EXAMPLES, _EXAMPLES_PER_LABEL, _FEWEST_EPOCHS, _MOST_EPOCHS = 50_000, 12_500, 5, 50
+"""Where no epochs are given, about so many documents are shown, whichever is more: each is one update, and with few updates fastText learns
+only the most frequent labels. Measured in docs/classify.md and docs/classify_quality.md (petitions)."""
 
 _LINES = "lines.txt"
 
@@ -143,13 +144,14 @@ def autotuned(
     def predict(trial: TrainConfig, documents: Sequence[Document], validation: Sequence[Document]) -> np.ndarray:
         return score_documents(train_documents(trial, documents, names, folder).model, validation, names)
 
-    tuned = tune(settings, list(names), inner.training, inner.held_out, usual_epochs, predict)
+    tuned = tune(settings, list(names), inner.training, inner.held_out, partial(usual_epochs, labels=len(names)), predict)
     return tuned.settings, tuned.report
 
 
-def usual_epochs(documents: int) -> int:
-    """Passes over so many documents, where the settings don't say."""
-    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, -(-_EXAMPLES // documents)))
+def usual_epochs(documents: int, labels: int) -> int:
+    """Passes over so many documents of so many labels, where the settings don't say."""
+    examples = max(_EXAMPLES, labels * _EXAMPLES_PER_LABEL)
+    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, -(-examples // documents)))
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def train_documents(settings: TrainConfig, documents: Sequence[Document], names:
         for document in documents:
             stream.write(f"{LABEL_PREFIX}{names[document.label]} {document.example.line}\n")
     parameters = {theirs: getattr(settings, ours) for ours, theirs in HYPERPARAMETERS.items()}
-    parameters["epoch"] = settings.epoch or usual_epochs(len(documents))
+    parameters["epoch"] = settings.epoch or usual_epochs(len(documents), len(names))
     return Trained(fit(path, parameters), str(file_facts(path)["xxh3"]), parameters)
 
 
