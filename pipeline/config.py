@@ -177,6 +177,7 @@ _PATH_KEYS = frozenset(
     {
         "path",
         "inputs",
+        "held_out_inputs",
         "benchmarks",
         "data",
         "language_model",

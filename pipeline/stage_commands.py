@@ -290,19 +290,37 @@ def classify_apply(
 @classify_app.command("train")
 def classify_train(
     labelled: opt.InputPaths,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write; its card is written beside it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write; its cards (.json, .md) are written beside it.")],
     text_column: opt.TextColumn = "text",
     label_column: Annotated[str, typer.Option(help="Column or field that holds the label.")] = "label",
     positive_label: Annotated[str | None, typer.Option(help="For a quality model: the label of good documents.")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="Held out as a whole: host, text, or a field such as source. Default: host where it can be.")
+    ] = None,
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Files that score the model, instead of a part of the others. Repeatable.", show_default=False)
+    ] = None,
+    autotune: Annotated[
+        float | None, typer.Option(help="Look so many seconds for better settings, on part of the training documents.", show_default=False)
+    ] = None,
     overrides: opt.Set = None,
     as_json: opt.Json = False,
 ) -> None:
     """Train a fastText model on labelled Parquet or JSONL; prints its scores on held-out documents."""
     from pipeline.alone import settings_from
+    from pipeline.classify.card import render_card
     from pipeline.classify.config import TrainConfig
-    from pipeline.classify.train import render_card, train_model
+    from pipeline.classify.train import train_model
 
-    given = {"inputs": labelled, "text_column": text_column, "label_column": label_column, "positive_label": positive_label}
+    given = {
+        "inputs": labelled,
+        "text_column": text_column,
+        "label_column": label_column,
+        "positive_label": positive_label,
+        "split_by": split_by,
+        "held_out_inputs": held_out or None,
+        "autotune_seconds": autotune,
+    }
     card = train_model(settings_from(TrainConfig, given, overrides or [], "classify train"), output)
     typer.echo(json.dumps(card, ensure_ascii=False, indent=1) if as_json else render_card(card))
 

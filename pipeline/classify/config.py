@@ -30,7 +30,15 @@ class TrainConfig(Settings):
     max_documents_per_label: int = Field(
         100_000, ge=2, description="Labels with more documents are sampled down to this many, by hash, so that training fits in memory."
     )
-    held_out_share: float = Field(0.1, gt=0, lt=1, description="Share of the documents kept from training and used to score the model.")
+    held_out_share: float = Field(0.1, gt=0, lt=1, description="Share of the groups kept from training and used to score the model.")
+    held_out_inputs: list[str] = Field(
+        [], description="Files that score the model, as `inputs`; then all of `inputs` trains, but for texts that are in these files too."
+    )
+    split_by: str = Field(
+        "auto",
+        min_length=1,
+        description="What is on one side as a whole: a host, a text, a field's value; auto: host if each label has two, else text.",
+    )
     balance: Literal["oversample", "limit", "none"] = Field(
         "oversample",
         description="Unequal labels: repeat the documents of rare ones (oversample), cut all to the rarest (limit), or leave them (none).",
@@ -38,7 +46,10 @@ class TrainConfig(Settings):
     max_repeats: int = Field(10, ge=1, le=1000, description="With oversample, how often one document may be seen at most per epoch.")
     dim: int = Field(32, ge=1, le=1000, description="Width of the model's vectors (fastText -dim).")
     epoch: int | None = Field(
-        None, ge=1, le=1000, description="Passes over the training documents (fastText -epoch); null: 5 to 50, more for fewer documents."
+        None,
+        ge=1,
+        le=1000,
+        description="Passes over the training documents (fastText -epoch); null: 5 to 50, more for fewer documents and more labels.",
     )
     lr: float = Field(1.0, gt=0, le=10, description="Learning rate at the start; it falls to 0 (fastText -lr).")
     word_ngrams: int = Field(2, ge=1, le=5, description="Longest run of words that is a feature (fastText -wordNgrams).")
@@ -47,8 +58,17 @@ class TrainConfig(Settings):
         2, ge=0, le=10, description="Shortest piece of a word that is a feature (fastText -minn): Korean words carry particles."
     )
     maxn: int = Field(4, ge=0, le=10, description="Longest piece of a word that is a feature (fastText -maxn); 0: whole words only.")
+    letters: Literal["syllables", "jamo"] = Field(
+        "syllables", description="What minn and maxn count in Korean: syllables, or jamo (every text in NFD; then minn 3, maxn 6 fit)."
+    )
     bucket: int = Field(200_000, ge=1000, le=50_000_000, description="Hash buckets that pieces and runs of words share (fastText -bucket).")
     seed: int = Field(7, ge=0, le=2**31 - 1, description="Seed of the split into training and held-out, the order, and the first vectors.")
+    autotune_seconds: float | None = Field(
+        None, gt=0, le=10_000_000, description="Look so long for better lr, epoch, dim, word_ngrams, minn, maxn and bucket; null: don't."
+    )
+    autotune_trials: int = Field(
+        12, ge=1, le=1000, description="Settings that autotune tries at most; reached before autotune_seconds, the result is repeatable."
+    )
 
     @model_validator(mode="after")
     def _check_pieces(self) -> TrainConfig:
