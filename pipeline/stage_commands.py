@@ -16,7 +16,6 @@ import typer.core
 
 from pipeline import options as opt
 from pipeline.errors import UserError
-from pipeline.labels import commands as label_commands
 
 if TYPE_CHECKING:
     from pipeline.alone import Inputs
@@ -305,10 +304,6 @@ def classify_train(
     given = {"inputs": labelled, "text_column": text_column, "label_column": label_column, "positive_label": positive_label}
     card = train_model(settings_from(TrainConfig, given, overrides or [], "classify train"), output)
     typer.echo(json.dumps(card, ensure_ascii=False, indent=1) if as_json else render_card(card))
-
-
-for _name, _command in (("label", label_commands.label), ("bootstrap", label_commands.bootstrap), ("judge", label_commands.judge)):
-    classify_app.command(_name)(_command)
 
 
 balance_app = typer.Typer(

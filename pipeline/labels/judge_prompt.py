@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.config import first_error, read_yaml
 from pipeline.errors import UserError
-from pipeline.labels.taxonomy import Taxonomy
+from pipeline.labels.taxonomy import Taxonomy, Topic
 from pipeline.settings import Settings
 
 SHIPPED = {"quality": "judge_quality.yaml", "topic": "judge_topic.yaml"}
@@ -79,7 +79,11 @@ def load_template(name: str, taxonomy: Taxonomy) -> Template:
         raise UserError(f"{name}: {first_error(error)}") from error
     if template.kind == "score" or template.labels:
         return template
-    return template.model_copy(update={"labels": {topic.id: " / ".join(topic.name.values()) for topic in taxonomy.topics}})
+    return template.model_copy(update={"labels": {topic.id: _names(topic) for topic in taxonomy.topics}})
+
+
+def _names(topic: Topic) -> str:
+    return " / ".join(topic.name.values())
 
 
 def label_list(template: Template, taxonomy: Taxonomy, language: str) -> str:
@@ -87,7 +91,8 @@ def label_list(template: Template, taxonomy: Taxonomy, language: str) -> str:
     topics = {topic.id: topic for topic in taxonomy.topics}
     lines = []
     for label, meaning in template.labels.items():
-        definition = topics[label].definition.get(language, "") if label in topics else ""
+        of_taxonomy = label in topics and meaning == _names(topics[label])  # a template may have labels of its own that are called alike
+        definition = topics[label].definition.get(language, "") if of_taxonomy else ""
         lines.append(f"- {label} ({meaning}): {definition}" if definition else f"- {label}: {meaning}")
     return "\n".join(lines)
 

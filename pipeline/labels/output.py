@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 from pipeline.run import refuse_inputs_inside, run_directory
+from pipeline.segment import write_json
 from pipeline.splits import Split
 
 SCHEMA = pa.schema(
@@ -52,6 +53,8 @@ def output_folder(out: Path, command: str, splits: Sequence[Split]) -> Iterator[
         if other != command:
             raise UserError(f"'{out}' holds the result of {other}; give another folder with -o")
     with run_directory(out):
+        if not (out / "manifest.json").exists():  # it marks the folder as this command's, also when the command fails
+            write_json(out / "manifest.json", {"segment": command, "finished": False})
         (out / ".tmp").mkdir(exist_ok=True)
         yield out
 

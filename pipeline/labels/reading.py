@@ -49,10 +49,14 @@ def documents(splits: Sequence[Split], more: Sequence[str] = ()) -> Iterator[pa.
 
 
 def field_of_records(table: pa.Table, name: str) -> pa.Array:
-    """A field of the records the documents came from (out of `meta`) as text, null where a record lacks it."""
+    """A field of the records the documents came from (out of `meta`) as text, null where a record lacks it.
+
+    Raises UserError for a name with a quotation mark or backslash, which a JSON path can't hold.
+    """
+    if '"' in name or "\\" in name:
+        raise UserError(f"the field name '{name}' holds a quotation mark or backslash; rename the field")
     fields = pl.Series(table.column("meta").cast(pa.large_string())).str
-    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-    return fields.json_path_match(f'$["{quoted}"]').to_arrow().cast(pa.string())
+    return fields.json_path_match(f'$["{name}"]').to_arrow().cast(pa.string())
 
 
 def texts_of(table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections import Counter
 from importlib import resources
 from pathlib import Path
@@ -88,12 +89,17 @@ class Places(Settings):
 def load_taxonomy(path: Path | None) -> Taxonomy:
     """The taxonomy in a YAML file, or the shipped one. Raises UserError that names the file and the key."""
     if path is None:
-        text = resources.files("pipeline.labels").joinpath("presets/topics.yaml").read_text(encoding="utf-8")
-        return Taxonomy.model_validate(yaml.safe_load(text))
+        return _shipped()
     try:
         return Taxonomy.model_validate(read_yaml(path))
     except ValidationError as error:
         raise UserError(f"{path}: {first_error(error)}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _shipped() -> Taxonomy:
+    text = resources.files("pipeline.labels").joinpath("presets/topics.yaml").read_text(encoding="utf-8")
+    return Taxonomy.model_validate(yaml.safe_load(text))
 
 
 def with_places(taxonomy: Taxonomy, path: Path) -> Taxonomy:
