@@ -22,7 +22,7 @@ LabelledOut = Annotated[
 ]
 SetHere = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a key of docs/labels.md: --set key=value. Repeatable.", show_default=False),
+    typer.Option("--set", help="Override a key of docs/label_keys.md: --set key=value. Repeatable.", show_default=False),
 ]
 TaxonomyFile = Annotated[
     Path | None, typer.Option(help="YAML file with topics, names, definitions and seeds; without it, 24 topics.", show_default=False)
@@ -32,7 +32,7 @@ TaxonomyFile = Annotated[
 def label(
     inputs: opt.InputPaths,
     output: LabelledOut,
-    rules: Annotated[Path, typer.Option(help="YAML file with the rules; docs/labels.md describes it.", show_default=False)],
+    rules: Annotated[Path, typer.Option(help="YAML file with the rules; docs/labels.md shows one.", show_default=False)],
     text_column: opt.TextColumn = "text",
     id_column: opt.IdColumn = "id",
     overrides: SetHere = None,

@@ -1,0 +1,174 @@
+"""How good labels without hand work are: topics from seeds and self-training against known categories, and the speed of the search.
+
+    python benchmarks/labels.py DATA                DATA holds text/ and labelled/
+    python benchmarks/labels.py DATA --part topics  only one table: topics or speed
+
+A document counts as right when its topic is among those that its known category stands for (MAPS); categories that stand for none are
+left out of precision, though the documents stay in the corpus. "model on the rest" trains `classify train` on what was labelled and
+scores the documents of mapped categories that were not; "supervised" trains it on nine tenths of the known categories
+themselves and scores the last tenth: what hand labels would give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.alone import Inputs, plan_documents
+from pipeline.classify.config import ModelConfig, TrainConfig
+from pipeline.classify.move import existing_model
+from pipeline.classify.predict import Score
+from pipeline.classify.train import train_model
+from pipeline.labels.bootstrap import bootstrap
+from pipeline.labels.config import BootstrapConfig
+from pipeline.labels.scores import topic_seeds
+from pipeline.labels.seeds import seeds_in
+from pipeline.labels.taxonomy import load_taxonomy
+
+MAPS: dict[str, dict[str, set[str]]] = {
+    # Left out: 기타 (other), 행정 (administration), 미래 (future), 성장동력 (growth), 안전/환경 (safety, environment), 인권/성평등 (rights), 저출산
+    "text/ko/petitions.jsonl.gz": {
+        "정치개혁": {"politics"},
+        "외교/통일/국방": {"politics"},
+        "육아/교육": {"education_and_jobs", "social_life"},
+        "일자리": {"education_and_jobs"},
+        "보건복지": {"health"},
+        "교통/건축/국토": {"transportation", "industrial", "finance_and_business"},
+        "경제민주화": {"finance_and_business"},
+        "반려동물": {"home_and_hobbies"},
+        "농산어촌": {"industrial"},
+        "문화/예술/체육/언론": {"entertainment", "sports_and_fitness", "art_and_design", "literature"},
+    },
+    "labelled/topic/en_agnews_test.jsonl.gz": {
+        "World": {"politics"},
+        "Sports": {"sports_and_fitness"},
+        "Business": {"finance_and_business"},
+        "Sci/Tech": {"science_math_and_technology", "software", "electronics_and_hardware", "software_development"},
+    },
+}
+
+SETTINGS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("every document with a seed", {"min_seeds": 1, "min_margin": 1}),
+    ("2 seeds, margin 1.5", {"min_seeds": 2, "min_margin": 1.5}),
+    ("2 seeds, margin 2 (default)", {}),
+    ("3 seeds, margin 2", {"min_seeds": 3}),
+    ("3 seeds, margin 3", {"min_seeds": 3, "min_margin": 3}),
+    ("default, 1 round", {"rounds": 1}),
+    ("default, 3 rounds", {"rounds": 3}),
+    ("default, 3 rounds, share 0.5", {"rounds": 3, "share": 0.5}),
+    ("default, 3 rounds, share 1", {"rounds": 3, "share": 1.0}),
+)
+
+
+def gold_of(path: Path) -> dict[str, str]:
+    with gzip.open(path) as stream:
+        return {record["id"]: record["category"] for record in map(json.loads, stream)}
+
+
+def topics(data: Path) -> None:
+    """Precision and coverage of labels, and the accuracy of a model trained on them."""
+    for name, accepted in MAPS.items():
+        gold = gold_of(data / name)
+        mapped = {id_: accepted[category] for id_, category in gold.items() if category in accepted}
+        splits, _ = plan_documents(Inputs([str(data / name)]))
+        most = Counter(topic for topics_of in mapped.values() for topic in topics_of).most_common(1)[0][1]
+        print(
+            f"\n{name}: {len(gold):,} documents, {len(mapped):,} of mapped categories; the most frequent topic alone: {most / len(mapped):.3f}"
+        )
+        print(f"supervised: {supervised(data / name, accepted):.3f}")
+        print("| labels by | labelled | coverage | of the model | precision | precision of the model's | model on the rest |")
+        print("|---|---|---|---|---|---|---|")
+        for title, settings in SETTINGS:
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder) / "out"
+                facts = bootstrap(splits, load_taxonomy(None), BootstrapConfig.model_validate(settings), out)
+                rows = pq.read_table(out / "labelled.parquet", columns=["id", "label", "why"]).to_pylist()
+                rest = model_on_the_rest(out / "labelled.parquet", splits, mapped, {row["id"] for row in rows})
+            added = [row for row in rows if row["why"].startswith("model")]
+            cells = [
+                f"{len(rows):,}",
+                f"{len(rows) / len(gold):.3f}",
+                f"{facts['by']['model']:,}",
+                precision(rows, mapped),
+                precision(added, mapped),
+            ]
+            print(f"| {title} | {' | '.join(cells)} | {rest} |", flush=True)
+
+
+def precision(rows: list[dict[str, Any]], mapped: dict[str, set[str]]) -> str:
+    right = [row["label"] in mapped[row["id"]] for row in rows if row["id"] in mapped]
+    return f"{sum(right) / len(right):.3f}" if right else "-"
+
+
+def predictions(model: Path, splits: Any) -> dict[str, str]:
+    from pipeline.labels.reading import documents
+
+    score = Score((existing_model(ModelConfig(name="domain", path=str(model))),))
+    found: dict[str, str] = {}
+    for table in documents(splits):
+        found |= zip(table.column("id").to_pylist(), score(table).column("domain").to_pylist(), strict=True)
+    return found
+
+
+def model_on_the_rest(labelled: Path, splits: Any, mapped: dict[str, set[str]], known: set[str]) -> str:
+    """Accuracy of a model trained on the labelled file (topics of 10 documents or more) over mapped documents that it doesn't hold."""
+    table = pq.read_table(labelled)
+    counts = Counter(table.column("label").to_pylist())
+    often = pa.array([label for label, count in counts.items() if count >= 10])
+    enough = labelled.parent / "enough.parquet"
+    pq.write_table(table.filter(pc.is_in(table.column("label"), often)), enough)
+    train_model(TrainConfig(inputs=[str(enough)]), labelled.parent / "rest.bin")
+    rest = {id_: label for id_, label in predictions(labelled.parent / "rest.bin", splits).items() if id_ in mapped and id_ not in known}
+    return f"{sum(label in mapped[id_] for id_, label in rest.items()) / len(rest):.3f} of {len(rest):,}" if rest else "-"
+
+
+def supervised(path: Path, accepted: dict[str, set[str]]) -> float:
+    """Held-out accuracy of `classify train` on the mapped categories themselves (categories that share topics are one)."""
+    with tempfile.TemporaryDirectory() as folder, gzip.open(path) as stream:
+        lines = Path(folder) / "gold.jsonl"
+        with lines.open("w", encoding="utf-8") as out:
+            for record in map(json.loads, stream):
+                if record["category"] in accepted:
+                    label = "+".join(sorted(accepted[record["category"]]))
+                    out.write(json.dumps({"text": record["text"], "label": label, "lang": record["lang"]}) + "\n")
+        return float(train_model(TrainConfig(inputs=[str(lines)]), Path(folder) / "m.bin")["held_out"]["accuracy"])
+
+
+def speed(data: Path) -> None:
+    """MB/s of one core, search for all seeds of the shipped taxonomy."""
+    table = topic_seeds(load_taxonomy(None)).table
+    print(f"\nsearch for {len(table.seeds):,} seeds ({len(table.seed_of_phrase):,} spellings), one core, texts in Arrow")
+    for name in ("text/ko/petitions", "text/ko/news_dps_sample", "text/en/digitalgov", "text/en/books_classic"):
+        with gzip.open(data / f"{name}.jsonl.gz") as stream:
+            texts = pa.chunked_array([pa.array([json.loads(line)["text"] for line in stream], pa.large_string())])
+        seeds_in(texts.slice(0, 10), table, 10**7)
+        started = time.process_time()
+        documents, _ = seeds_in(texts, table, 10**7)
+        seconds = time.process_time() - started
+        size = pc.sum(pc.binary_length(texts)).as_py()
+        print(f"{name}: {size / 1e6 / seconds:.0f} MB/s, {len(documents) / len(texts):.1f} different seeds a document")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--part", choices=["topics", "speed"], help="one table instead of all")
+    arguments = parser.parse_args()
+    parts = {"topics": topics, "speed": speed}
+    for name, part in parts.items():
+        if arguments.part in (None, name):
+            part(arguments.data)
+
+
+if __name__ == "__main__":
+    main()
