@@ -19,8 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline import __version__
 from pipeline.classify.config import ModelConfig, TrainConfig
-from pipeline.classify.move import existing_model
-from pipeline.classify.predict import Score
+from pipeline.classify.move import Score, existing_model
 from pipeline.classify.train import train_model
 from pipeline.errors import UserError
 from pipeline.labels.config import BootstrapConfig
@@ -101,12 +100,15 @@ def bootstrap(splits: Sequence[Split], taxonomy: Taxonomy, config: BootstrapConf
 def _by_seeds_and_places(
     splits: Sequence[Split], taxonomy: Taxonomy, seeds: TopicSeeds, config: BootstrapConfig
 ) -> tuple[_Corpus, dict[str, int]]:
-    codes = Codes([])
-    tables = [_found(table, taxonomy, seeds, config, codes) for table in documents(splits)]
-    size = (len(codes.names), len(seeds.table.seeds))
-    frequencies = np.zeros(size, np.int64)
-    for found in tables:
+    codes, tables = Codes([]), []
+    frequencies = np.zeros((0, len(seeds.table.seeds)), np.int64)
+    for table in documents(splits):
+        found = _found(table, taxonomy, seeds, config, codes)
+        frequencies = np.vstack([frequencies, np.zeros((len(codes.names) - len(frequencies), frequencies.shape[1]), np.int64)])
         np.add.at(frequencies, (found.languages[found.documents], found.seeds), 1)
+        enough_of_any = np.bincount(found.documents, minlength=len(found.keys))[found.documents] >= config.min_seeds
+        tables.append(replace(found, documents=found.documents[enough_of_any], seeds=found.seeds[enough_of_any]))
+    size = frequencies.shape
     languages = np.concatenate([found.languages for found in tables])
     weights = seed_weights(frequencies, np.bincount(languages, minlength=size[0]))
     best = []

@@ -7,6 +7,7 @@ way together at its end). Every answer is stored the moment it arrives, so the s
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,8 @@ class _Asker:
                     self._end(RunFailed(f"{error}; {_AGAIN}"))
         except Unusable as error:
             self._end(UserError(str(error)))
+        except sqlite3.Error as error:
+            self._end(RunFailed(f"can't write to answers.sqlite ({error}); mend that: {_AGAIN}"))
         except Exception as error:
             self._end(error)
         finally:

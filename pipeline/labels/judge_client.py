@@ -85,7 +85,7 @@ def endpoint_of(url: str, key: str) -> Endpoint:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise UserError(f"the endpoint is not a URL ({error}); give one such as https://host/v1") from error
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", url.strip()):
+    if parts.scheme not in ("http", "https") or not host or not re.fullmatch(r"[\x21-\x7e]+", url.strip()):
         raise UserError("the endpoint must be an http:// or https:// address, such as http://localhost:8000/v1")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise UserError("the endpoint holds a user name, password or fragment; give the plain address, and the key by --key-env")
