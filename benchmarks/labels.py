@@ -5,7 +5,8 @@
 
 A document counts as right when its topic is among those that its known category stands for (MAPS); categories that stand for none are
 left out of precision, though the documents stay in the corpus. "model on the rest" trains `classify train` on what was labelled and
-scores the documents of mapped categories that were not; "supervised" trains it on nine tenths of the known categories
+scores the documents of mapped categories that were not; "both" takes the label where there is one and else
+that model's; "supervised" trains it on nine tenths of the known categories
 themselves and scores the last tenth: what hand labels would give.
 """
 
@@ -35,7 +36,7 @@ from pipeline.labels.seeds import seeds_in
 from pipeline.labels.taxonomy import load_taxonomy
 
 MAPS: dict[str, dict[str, set[str]]] = {
-    # Left out: 기타 (other), 행정 (administration), 미래 (future), 성장동력 (growth), 안전/환경 (safety, environment), 인권/성평등 (rights), 저출산
+    # left out: 기타 (other), 행정 (administration), 미래 (future), 성장동력 (growth), 안전/환경 (safety), 인권/성평등 (rights), 저출산
     "text/ko/petitions.jsonl.gz": {
         "정치개혁": {"politics"},
         "외교/통일/국방": {"politics"},
@@ -81,18 +82,18 @@ def topics(data: Path) -> None:
         mapped = {id_: accepted[category] for id_, category in gold.items() if category in accepted}
         splits, _ = plan_documents(Inputs([str(data / name)]))
         most = Counter(topic for topics_of in mapped.values() for topic in topics_of).most_common(1)[0][1]
-        print(
-            f"\n{name}: {len(gold):,} documents, {len(mapped):,} of mapped categories; the most frequent topic alone: {most / len(mapped):.3f}"
-        )
+        print(f"\n{name}: {len(gold):,} documents, {len(mapped):,} of mapped categories, {most / len(mapped):.3f} of the largest topic")
         print(f"supervised: {supervised(data / name, accepted):.3f}")
-        print("| labels by | labelled | coverage | of the model | precision | precision of the model's | model on the rest |")
-        print("|---|---|---|---|---|---|---|")
+        print("| labels by | labelled | coverage | of the model | precision | precision of the model's | model on the rest | both |")
+        print("|---|---|---|---|---|---|---|---|")
         for title, settings in SETTINGS:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "out"
                 facts = bootstrap(splits, load_taxonomy(None), BootstrapConfig.model_validate(settings), out)
                 rows = pq.read_table(out / "labelled.parquet", columns=["id", "label", "why"]).to_pylist()
                 rest = model_on_the_rest(out / "labelled.parquet", splits, mapped, {row["id"] for row in rows})
+            right = [row["label"] in mapped[row["id"]] for row in rows if row["id"] in mapped]
+            both = (sum(right) + sum(rest)) / len(mapped)
             added = [row for row in rows if row["why"].startswith("model")]
             cells = [
                 f"{len(rows):,}",
@@ -101,7 +102,9 @@ def topics(data: Path) -> None:
                 precision(rows, mapped),
                 precision(added, mapped),
             ]
-            print(f"| {title} | {' | '.join(cells)} | {rest} |", flush=True)
+            print(
+                f"| {title} | {' | '.join(cells)} | {sum(rest) / len(rest) if rest else 0:.3f} of {len(rest):,} | {both:.3f} |", flush=True
+            )
 
 
 def precision(rows: list[dict[str, Any]], mapped: dict[str, set[str]]) -> str:
@@ -119,16 +122,16 @@ def predictions(model: Path, splits: Any) -> dict[str, str]:
     return found
 
 
-def model_on_the_rest(labelled: Path, splits: Any, mapped: dict[str, set[str]], known: set[str]) -> str:
-    """Accuracy of a model trained on the labelled file (topics of 10 documents or more) over mapped documents that it doesn't hold."""
+def model_on_the_rest(labelled: Path, splits: Any, mapped: dict[str, set[str]], known: set[str]) -> list[bool]:
+    """Whether a model trained on the labelled file (topics of 10 documents or more) is right, for each mapped document not in it."""
     table = pq.read_table(labelled)
     counts = Counter(table.column("label").to_pylist())
     often = pa.array([label for label, count in counts.items() if count >= 10])
     enough = labelled.parent / "enough.parquet"
     pq.write_table(table.filter(pc.is_in(table.column("label"), often)), enough)
     train_model(TrainConfig(inputs=[str(enough)]), labelled.parent / "rest.bin")
-    rest = {id_: label for id_, label in predictions(labelled.parent / "rest.bin", splits).items() if id_ in mapped and id_ not in known}
-    return f"{sum(label in mapped[id_] for id_, label in rest.items()) / len(rest):.3f} of {len(rest):,}" if rest else "-"
+    found = predictions(labelled.parent / "rest.bin", splits)
+    return [label in mapped[id_] for id_, label in found.items() if id_ in mapped and id_ not in known]
 
 
 def supervised(path: Path, accepted: dict[str, set[str]]) -> float:

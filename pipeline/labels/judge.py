@@ -25,7 +25,7 @@ from pipeline.errors import RunFailed, UserError
 from pipeline.labels.agreement import kappa
 from pipeline.labels.config import JudgeConfig
 from pipeline.labels.judge_cache import AnswerCache, Budget, BudgetSpent
-from pipeline.labels.judge_client import Endpoint, Refused, Unusable, ask
+from pipeline.labels.judge_client import Endpoint, Refused, Unreachable, Unusable, ask
 from pipeline.labels.judge_prompt import Template, messages, parse, question_key
 from pipeline.labels.output import SCHEMA, SortedFile, evidence, output_folder, summary
 from pipeline.labels.reading import Codes, documents, keys_of, smallest, texts_of
@@ -99,7 +99,8 @@ class _Asker:
             with self._lock:
                 self.failed[question.key] = str(error)
                 self._in_a_row += 1
-                if self._in_a_row >= _FAILURES_IN_A_ROW:
+                nobody_there = isinstance(error, Unreachable) and not self._answered
+                if nobody_there or self._in_a_row >= _FAILURES_IN_A_ROW:
                     self._end(RunFailed(f"{error}; {_AGAIN}"))
         except Unusable as error:
             self._end(UserError(str(error)))

@@ -63,16 +63,20 @@ class Refused(Exception):
     """This request failed and won't work when repeated: the document's fault, or a server that stays broken."""
 
 
+class Unreachable(Refused):
+    """No try brought any answer: nobody listens there, or is silent."""
+
+
 class Unusable(Exception):
     """The endpoint takes no request of this kind at all (401, 403, 404, a redirect): a wrong address, key or model."""
 
 
 class _Later(Exception):
-    """This try failed and the next may work. seconds: what Retry-After asks for, or None."""
+    """This try failed and the next may work. seconds: what Retry-After asks for, or None. reached: whether a server answered."""
 
-    def __init__(self, message: str, seconds: float | None = None) -> None:
+    def __init__(self, message: str, seconds: float | None = None, reached: bool = True) -> None:
         super().__init__(message)
-        self.seconds = seconds
+        self.seconds, self.reached = seconds, reached
 
 
 def endpoint_of(url: str, key: str) -> Endpoint:
@@ -116,7 +120,8 @@ def ask(
         except _Later as error:
             if attempt == settings.retries:
                 tries = f"{attempt + 1} time{'s' if attempt else ''}"
-                raise Refused(f"the endpoint {endpoint} failed {tries}: {error}") from error
+                kind = Refused if error.reached else Unreachable
+                raise kind(f"the endpoint {endpoint} failed {tries}: {error}") from error
             wait = settings.backoff_seconds * 2**attempt if error.seconds is None else error.seconds
             stop.wait(min(wait, settings.max_wait_seconds))
     raise AssertionError("unreachable: the last try returns or raises")
@@ -153,12 +158,12 @@ def _once(endpoint: Endpoint, payload: bytes, seconds: float) -> Answer:
     except (OSError, http.client.HTTPException) as error:
         late = expired.is_set() or isinstance(error, TimeoutError)
         said = f"no complete answer within {seconds:g} s" if late else _clean(str(error) or type(error).__name__, endpoint)
-        raise _Later(said) from error
+        raise _Later(said, reached=False) from error
     finally:
         timer.cancel()
         connection.close()
     if expired.is_set():
-        raise _Later(f"no complete answer within {seconds:g} s")
+        raise _Later(f"no complete answer within {seconds:g} s", reached=False)
     if len(data) > MOST_RESPONSE_BYTES:
         raise Refused(f"the endpoint {endpoint} sent more than {MOST_RESPONSE_BYTES >> 20} MB; that is no answer")
     if status != 200:

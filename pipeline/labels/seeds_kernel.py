@@ -52,9 +52,16 @@ def find_seeds(
             count = candidate_places(data, chunk, min(chunk + CHUNK_BYTES, end - 2), occupied, candidates)
             for place in range(count):
                 position = candidates[place]
-                if position < behind or not may_begin(data, begin, position, end, short, pairs):
+                # the cheapest question first: most places are inside a run of Hangul or of letters
+                if position < behind or (
+                    data[np.uint64(position)] >= 0xEA
+                    and position >= begin + 3
+                    and data[np.uint64(position - 1)] >= 0x80
+                    and syllable_at(data, position, end)
+                    and syllable_at(data, position - 3, end)
+                ):
                     continue
-                if position >= begin + 3 and syllable_at(data, position, end) and syllable_at(data, position - 3, end):
+                if not may_begin(data, begin, position, end, short, pairs):
                     continue
                 phrase = longest_at(
                     data, begin, position, end, phrase_bytes, phrase_starts, kinds, occupied, short, pairs, buckets, particles

@@ -30,7 +30,7 @@ from pipeline.labels.taxonomy import Taxonomy, load_taxonomy, with_places
 from tests.pipeline.classify.labelled_scene import write_rows
 
 SEEDS = ("cat", "category", "c++", "open source", "baby", "box", "축구", "축구장", "프로야구", "시", "ai2", "é1a")
-PLURALS = {"cats": "cat", "categories": "category", "open sources": "open source", "babies": "baby", "boxes": "box"}
+PLURALS = {"cats": "cat", "categories": "category", "open sources": "open source", "babies": "baby", "boxes": "box", "é1as": "é1a"}
 
 
 def twin(text: str, seeds: tuple[str, ...]) -> set[str]:
@@ -218,6 +218,15 @@ def test_places_label_and_contradict(tmp_path: Path) -> None:
     rows = {row["id"]: (row["label"], row["why"]) for row in pq.read_table(tmp_path / "out" / "labelled.parquet").to_pylist()}
     assert rows["a"] == ("music", "host music.example.kr") and rows["c"] == ("music", "source notes") and rows["d"][0] == "sport"
     assert set(rows) == {"a", "c", "d"} and facts["left_out"]["where place and seeds disagree"] == 1
+
+
+def test_a_taxonomy_of_places_alone_needs_no_seeds(tmp_path: Path) -> None:
+    topics = [{"id": place, "name": {}, "definition": {}, "seeds": {}, "sources": [place]} for place in ("a", "b")]
+    path = write_rows(
+        tmp_path / "x.jsonl", [{"id": str(number), "text": f"text {number}", "source": "ab"[number % 2]} for number in range(30)]
+    )
+    facts = run(path, tmp_path / "out", Taxonomy.model_validate({"name": "places", "topics": topics}), rounds=1)
+    assert facts["labels"] == {"a": {"und": 15}, "b": {"und": 15}}
 
 
 def test_nothing_to_label_is_said(tmp_path: Path) -> None:
