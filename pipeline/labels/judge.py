@@ -7,6 +7,7 @@ way together at its end). Every answer is stored the moment it arrives, so the s
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,8 @@ from pipeline.splits import Split
 
 _FAILURES_IN_A_ROW = 5
 """So many documents without an answer, one after the other, mean that the endpoint is down, not that the documents are odd."""
+
+_AGAIN = "answers so far are kept, so the same command goes on from here"
 
 _BATCH_ROWS = 256
 _WHY_CHARS = 300
@@ -129,9 +132,6 @@ class _Asker:
                 pass
         if self.fatal is not None:
             raise self.fatal
-
-
-_AGAIN = "answers so far are kept, so the same command goes on from here"
 
 
 def judge_documents(splits: Sequence[Split], judge: Judge, config: JudgeConfig, out: Path, progress: Progress) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def _agreement(golds: Sequence[tuple[str | None, str, str]], judge: Judge) -> di
     found = {}
     for language in ["all", *sorted({language for gold, _, language in golds if gold is not None})]:
         pairs = [(gold.removesuffix(".0"), label) for gold, label, its in golds if gold is not None and language in ("all", its)]
-        numbers = judge.template.kind == "score" and all(gold.lstrip("-").isdigit() for gold, _ in pairs)
+        numbers = judge.template.kind == "score" and all(re.fullmatch(r"-?[0-9]{1,18}", gold) for gold, _ in pairs)
         first, second = [gold for gold, _ in pairs], [label for _, label in pairs]
         found[language] = {
             "documents": len(pairs),

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 import orjson
@@ -113,7 +113,8 @@ def ask(
     Raises Refused for a request that failed for good, Unusable for an endpoint that can't be used at all.
     """
     payload = orjson.dumps(body)
-    for attempt in range(settings.retries + 1):
+    attempt = 0
+    while True:
         before_try()
         try:
             return _once(endpoint, payload, settings.timeout_seconds)
@@ -124,7 +125,7 @@ def ask(
                 raise kind(f"the endpoint {endpoint} failed {tries}: {error}") from error
             wait = settings.backoff_seconds * 2**attempt if error.seconds is None else error.seconds
             stop.wait(min(wait, settings.max_wait_seconds))
-    raise AssertionError("unreachable: the last try returns or raises")
+            attempt += 1
 
 
 def _once(endpoint: Endpoint, payload: bytes, seconds: float) -> Answer:
@@ -171,7 +172,8 @@ def _once(endpoint: Endpoint, payload: bytes, seconds: float) -> Answer:
     return _read(endpoint, data)
 
 
-def _refuse(endpoint: Endpoint, status: int, retry_after: str | None, location: str | None, data: bytes) -> None:
+def _refuse(endpoint: Endpoint, status: int, retry_after: str | None, location: str | None, data: bytes) -> NoReturn:
+    """Raise what a status other than 200 means."""
     said = _clean(data[: 4 * _EXCERPT_CHARS].decode("utf-8", "replace"), endpoint)
     if status in _BUSY or status >= 500:
         raise _Later(f"status {status} {said}".strip(), _seconds(retry_after))
