@@ -1,7 +1,7 @@
 """How good labels without hand work are: topics from seeds and self-training against known categories, and the speed of the search.
 
     python benchmarks/labels.py DATA                DATA holds text/ and labelled/
-    python benchmarks/labels.py DATA --part topics  only one table: topics or speed
+    python benchmarks/labels.py DATA --part topics  only one table: topics, ranking or speed
 
 A document counts as right when its topic is among those that its known category stands for (MAPS); categories that stand for none are
 left out of precision, though the documents stay in the corpus. "model on the rest" trains `classify train` on what was labelled and
@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -31,7 +32,7 @@ from pipeline.classify.move import Score, existing_model
 from pipeline.classify.train import train_model
 from pipeline.labels.bootstrap import bootstrap
 from pipeline.labels.config import BootstrapConfig
-from pipeline.labels.scores import topic_seeds
+from pipeline.labels.scores import best_topics, seed_weights, topic_seeds
 from pipeline.labels.seeds import seeds_in
 from pipeline.labels.taxonomy import load_taxonomy
 
@@ -146,6 +147,41 @@ def supervised(path: Path, accepted: dict[str, set[str]]) -> float:
         return float(train_model(TrainConfig(inputs=[str(lines)]), Path(folder) / "m.bin")["held_out"]["accuracy"])
 
 
+def ranking(data: Path) -> None:
+    """What 2 seeds at margin 2 label: precision of all of it, and of the better half of each topic by several ranks."""
+    taxonomy = load_taxonomy(None)
+    seeds = topic_seeds(taxonomy)
+    print("\n| 2 seeds, margin 2 | divided by log2(2 + kilobytes) | all | better half by score | by score / (1 + second) |")
+    print("|---|---|---|---|---|")
+    for name, accepted in MAPS.items():
+        with gzip.open(data / name) as stream:
+            records = [json.loads(line) for line in stream]
+        texts = pa.chunked_array([pa.array([record["text"] for record in records], pa.large_string())])
+        documents, found = seeds_in(texts, seeds.table, 5000)
+        frequencies = np.bincount(found, minlength=len(seeds.table.seeds))[None, :]
+        weights = seed_weights(frequencies, np.array([len(records)]))[0][found]
+        text_bytes = pc.binary_length(pc.utf8_slice_codeunits(texts, 0, 5000)).to_numpy()
+        for divided, lengths in (("yes", text_bytes), ("no", np.zeros(len(records)))):
+            best = best_topics(seeds.topics, len(taxonomy.topics), documents, found, weights, lengths)
+            clear = (best.hits >= 2) & (best.score >= 2 * best.second)
+            rows = np.array([row for row in np.flatnonzero(clear) if records[row]["category"] in accepted])
+            right = np.array([taxonomy.topics[best.topic[row]].id in accepted[records[row]["category"]] for row in rows])
+            cells = [
+                f"{right.mean():.3f}",
+                *(f"{right[better_half(best.topic[rows], rank[rows])].mean():.3f}" for rank in (best.score, best.clearness)),
+            ]
+            print(f"| {name} | {divided} | {' | '.join(cells)} |")
+
+
+def better_half(topics_of: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The positions of the half of each topic that ranks highest."""
+    halves = []
+    for topic in np.unique(topics_of):
+        mine = np.flatnonzero(topics_of == topic)
+        halves.append(mine[np.argsort(-rank[mine], kind="stable")][: (len(mine) + 1) // 2])
+    return np.concatenate(halves)
+
+
 def speed(data: Path) -> None:
     """MB/s of one core, search for all seeds of the shipped taxonomy."""
     table = topic_seeds(load_taxonomy(None)).table
@@ -164,9 +200,9 @@ def speed(data: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--part", choices=["topics", "speed"], help="one table instead of all")
+    parser.add_argument("--part", choices=["topics", "ranking", "speed"], help="one table instead of all")
     arguments = parser.parse_args()
-    parts = {"topics": topics, "speed": speed}
+    parts = {"topics": topics, "ranking": ranking, "speed": speed}
     for name, part in parts.items():
         if arguments.part in (None, name):
             part(arguments.data)

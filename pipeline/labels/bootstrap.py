@@ -39,7 +39,7 @@ _HOW = ("seeds", "place", "model")
 @dataclass(frozen=True)
 class _Corpus:
     """What is known of all documents, in order of reading. keys: uint64; languages: int64 codes of `names`; topic: int64 or NO_TOPIC; how:
-    int8, what gave the topic; score: float64."""
+    int8, what gave the topic; score: float64, how clear the seeds are, or the model's probability."""
 
     names: list[str]
     keys: np.ndarray
@@ -115,7 +115,8 @@ def _by_seeds_and_places(
     for found in tables:
         weight = weights[found.languages[found.documents], found.seeds]
         best.append(best_topics(seeds.topics, len(taxonomy.topics), found.documents, found.seeds, weight, found.text_bytes))
-    topic, hits, score, second = (np.concatenate([getattr(one, name) for one in best]) for name in ("topic", "hits", "score", "second"))
+    names = ("topic", "hits", "score", "second", "clearness")
+    topic, hits, score, second, clearness = (np.concatenate([getattr(one, name) for one in best]) for name in names)
     keys, place = (np.concatenate([getattr(found, name) for found in tables]) for name in ("keys", "place"))
     enough = hits >= config.min_seeds
     clear = enough & (score >= config.min_margin * second)
@@ -124,7 +125,7 @@ def _by_seeds_and_places(
     chosen[against] = NO_TOPIC
     group = np.where(chosen != NO_TOPIC, chosen * size[0] + languages, -1)
     limits = np.full(len(taxonomy.topics) * size[0], config.sample)
-    within = smallest(group, np.where(place != NO_TOPIC, -np.inf, -score), keys, limits)
+    within = smallest(group, np.where(place != NO_TOPIC, -np.inf, -clearness), keys, limits)
     if not within.any():
         raise UserError(
             f"no document holds {config.min_seeds} seeds of one topic with a clear margin; give more documents, or lower min_seeds"
@@ -136,7 +137,7 @@ def _by_seeds_and_places(
         "over the sample": int((chosen != NO_TOPIC).sum() - within.sum()),
     }
     how = np.where(place != NO_TOPIC, _PLACE, _SEEDS).astype(np.int8)
-    return _Corpus(codes.names, keys, languages, np.where(within, chosen, NO_TOPIC), how, score), left_out
+    return _Corpus(codes.names, keys, languages, np.where(within, chosen, NO_TOPIC), how, clearness), left_out
 
 
 def _found(table: pa.Table, taxonomy: Taxonomy, seeds: TopicSeeds, config: BootstrapConfig, codes: Codes) -> _Found:

@@ -110,7 +110,7 @@ class BootstrapConfig(Settings):
     min_seeds: int = Field(2, ge=1, description="How many different seeds of the best topic a document must hold.")
     min_margin: float = Field(2.0, ge=1, description="The best topic's score must be at least this many times the second's.")
     max_chars: int = Field(5_000, ge=1, description="Characters at the start of a document in which seeds are looked for.")
-    sample: int = Field(20_000, ge=1, description="Most documents per topic and language that seeds and sources label, by highest score.")
+    sample: int = Field(20_000, ge=1, description="Most documents per topic and language that seeds and sources label, the clearest.")
     rounds: int = Field(
         0,
         ge=0,

@@ -54,6 +54,11 @@ class Best:
     score: np.ndarray
     second: np.ndarray
 
+    @property
+    def clearness(self) -> np.ndarray:
+        """float64: score / (1 + second). Within a topic it ranks documents better than the score alone (measured in docs/labels.md)."""
+        return self.score / (1 + self.second)
+
 
 def best_topics(
     topics: np.ndarray, size: int, documents: np.ndarray, seeds: np.ndarray, weights: np.ndarray, text_bytes: np.ndarray
