@@ -15,6 +15,7 @@ from decontam.commands import app as decontam_app
 from pipeline import __version__, stage_commands
 from pipeline import options as opt
 from pipeline.errors import RunFailed, UserError
+from pipeline.labels import commands as label_commands
 
 app = typer.Typer(
     name="onnuri",
@@ -168,6 +169,9 @@ def doctor(as_json: opt.Json = False) -> None:
 for _command in (stage_commands.ingest, stage_commands.refine):
     app.command(rich_help_panel=_STAGES)(_command)
 app.add_typer(stage_commands.dedup_app, name="dedup", rich_help_panel=_STAGES)
+stage_commands.classify_app.command("label")(label_commands.label)
+stage_commands.classify_app.command("bootstrap")(label_commands.bootstrap)
+stage_commands.classify_app.command("judge")(label_commands.judge)
 app.add_typer(stage_commands.classify_app, name="classify", rich_help_panel=_STAGES)
 app.command(rich_help_panel=_STAGES)(stage_commands.decontaminate)
 decontam_app.command("scan", rich_help_panel="Scan")(stage_commands.decontam_scan)

@@ -1,4 +1,4 @@
-"""Writes the reference pages in docs/ from the code itself: `python -m pipeline.reference commands|configuration|columns`."""
+"""Writes the reference pages in docs/ from the code itself: `python -m pipeline.reference commands|configuration|columns|label_keys`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe(model: type[Settings], prefix: str, lines: list[str], seen: set[type[Settings]]) -> None:
-    title = f"`{prefix.rstrip('.')}`" if prefix else "The run"
+def _describe(model: type[Settings], prefix: str, lines: list[str], seen: set[type[Settings]], title: str = "The run") -> None:
+    title = f"`{prefix.rstrip('.')}`" if prefix else title
     summary = (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     lines += ["", f"## {title}", "", " ".join(summary.split()), "", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     nested: list[tuple[type[Settings], str]] = []
@@ -134,7 +134,32 @@ def _arrow_name(column: Any) -> str:
     return "list of matches" if name.startswith("list<") else name
 
 
-PAGES = {"commands": commands, "configuration": configuration, "columns": columns}
+def label_keys() -> str:
+    """docs/label_keys.md: every key of the files and settings with which documents are labelled."""
+    from pipeline.labels.config import BootstrapConfig, JudgeConfig, LabelConfig
+    from pipeline.labels.judge_prompt import Template
+    from pipeline.labels.taxonomy import Taxonomy
+
+    lines = [
+        "# Keys of labelling",
+        "",
+        "Every key of the files that [labelling](labels.md) reads, and of its settings, which `--set key=value` changes. This page is",
+        "written by `python -m pipeline.reference label_keys > docs/label_keys.md`; a test fails when it is out of date.",
+    ]
+    parts: tuple[tuple[str, type[Settings]], ...] = (
+        ("`classify label`: the file for --rules", LabelConfig),
+        ("`classify bootstrap`: settings", BootstrapConfig),
+        ("`classify bootstrap`, `classify judge`: the file for --taxonomy", Taxonomy),
+        ("`classify judge`: settings", JudgeConfig),
+        ("`classify judge`: the file for --template", Template),
+    )
+    seen: set[type[Settings]] = set()
+    for title, model in parts:
+        _describe(model, "", lines, seen, title)
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"commands": commands, "configuration": configuration, "columns": columns, "label_keys": label_keys}
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in PAGES:

@@ -30,7 +30,7 @@ BLANK_LINE, TEXT_LINE, FURNITURE_LINE = -1, 0, 1
 
 MAX_PARTICLE_SYLLABLES = 3
 
-_CHUNK_BYTES = 4096  # text searched at once: the list of places stays in the first-level cache
+CHUNK_BYTES = 4096  # text searched at once: the list of places stays in the first-level cache
 
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[65:91] += 32
@@ -40,7 +40,7 @@ _IS_WORD[48:58] = _IS_WORD[65:91] = _IS_WORD[97:123] = True
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _NUMBERS = types.Array(types.int64, 1, "C", readonly=True)
 _BUCKET_TABLE = types.Array(types.int32, 1, "C", readonly=True)
-_TABLE = (_BYTES, _NUMBERS, _BYTES, _BYTES, _BYTES, _BYTES, _BUCKET_TABLE, _NUMBERS)
+TABLE = (_BYTES, _NUMBERS, _BYTES, _BYTES, _BYTES, _BYTES, _BUCKET_TABLE, _NUMBERS)
 
 
 @numba.njit(types.int64(types.int64, types.int64, types.int64), cache=True, nogil=True, inline="always")
@@ -50,7 +50,7 @@ def bucket(first: int, second: int, third: int) -> int:
 
 
 @numba.njit(types.int64(_BYTES, types.int64, types.int64), cache=True, nogil=True)
-def _syllable(data: np.ndarray, position: int, end: int) -> int:
+def syllable_at(data: np.ndarray, position: int, end: int) -> int:
     """The Hangul syllable whose UTF-8 form begins at `position`, or 0."""
     if position + 3 > end or data[position] < 0xEA or data[position] > 0xED:
         return 0
@@ -61,17 +61,17 @@ def _syllable(data: np.ndarray, position: int, end: int) -> int:
 @numba.njit(types.boolean(_BYTES, types.int64, types.int64, types.int64, types.int64, _NUMBERS), cache=True, nogil=True)
 def _stands_alone(data: np.ndarray, begin: int, position: int, behind: int, end: int, particles: np.ndarray) -> bool:
     """Whether no Hangul precedes data[position:behind], and nothing or just one of `particles` follows it before the run of Hangul ends."""
-    if position >= begin + 3 and _syllable(data, position - 3, end):
+    if position >= begin + 3 and syllable_at(data, position - 3, end):
         return False
     packed, syllables = 0, 0
-    following = _syllable(data, behind, end)
+    following = syllable_at(data, behind, end)
     while following:
         if syllables == MAX_PARTICLE_SYLLABLES:
             return False
         packed = packed << 16 | following
         syllables += 1
         behind += 3
-        following = _syllable(data, behind, end)
+        following = syllable_at(data, behind, end)
     if not syllables:
         return True
     place = np.searchsorted(particles, packed)
@@ -96,7 +96,7 @@ def _bucket_at(data: np.ndarray, position: int) -> int:
 
 
 @numba.njit(types.int64(_BYTES, types.int64, types.int64, _BYTES, types.int64[::1]), cache=True, nogil=True)
-def _candidates(data: np.ndarray, first: int, last: int, occupied: np.ndarray, candidates: np.ndarray) -> int:
+def candidate_places(data: np.ndarray, first: int, last: int, occupied: np.ndarray, candidates: np.ndarray) -> int:
     """Write the positions from `first` to `last` - 1 where a character and an occupied bucket begin; return how many."""
     found = 0
     for position in range(first, last):
@@ -106,8 +106,8 @@ def _candidates(data: np.ndarray, first: int, last: int, occupied: np.ndarray, c
 
 
 @numba.njit(types.boolean(_BYTES, types.int64, types.int64, types.int64, _BYTES, _BYTES), cache=True, nogil=True, inline="always")
-def _may_begin(data: np.ndarray, begin: int, position: int, end: int, short: np.ndarray, pairs: np.ndarray) -> bool:
-    """Whether a phrase may begin at a candidate position of the document data[begin:end]. Saves nearly all calls of `_longest_at`."""
+def may_begin(data: np.ndarray, begin: int, position: int, end: int, short: np.ndarray, pairs: np.ndarray) -> bool:
+    """Whether a phrase may begin at a candidate position of the document data[begin:end]. Saves nearly all calls of `longest_at`."""
     if position > begin and _IS_WORD[data[np.uint64(position)]] and _IS_WORD[data[np.uint64(position - 1)]]:
         return False
     entry = _bucket_at(data, position)
@@ -116,8 +116,8 @@ def _may_begin(data: np.ndarray, begin: int, position: int, end: int, short: np.
     return position + 5 < end and _has_bit(pairs, pair(entry, _bucket_at(data, position + 3)))
 
 
-@numba.njit(types.int64(_BYTES, types.int64, types.int64, types.int64, *_TABLE), cache=True, nogil=True)
-def _longest_at(
+@numba.njit(types.int64(_BYTES, types.int64, types.int64, types.int64, *TABLE), cache=True, nogil=True)
+def longest_at(
     data: np.ndarray,
     begin: int,
     position: int,
@@ -152,7 +152,7 @@ def _longest_at(
     return -1
 
 
-@numba.njit(types.int64(_BYTES, _NUMBERS, *_TABLE, types.int64[:, ::1], types.int64[::1]), cache=True, nogil=True)
+@numba.njit(types.int64(_BYTES, _NUMBERS, *TABLE, types.int64[:, ::1], types.int64[::1]), cache=True, nogil=True)
 def count_phrases(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -174,18 +174,18 @@ def count_phrases(
     letter or digit must not touch another one there, so `ads` is not found in `heads`; Hangul on either side is fine, so a particle
     may follow. OBSCENE phrases must not have Hangul before them, and after them only a particle.
     """
-    candidates = np.empty(_CHUNK_BYTES + 1, np.int64)
+    candidates = np.empty(CHUNK_BYTES + 1, np.int64)
     found = 0
     for document in range(offsets.size - 1):
         begin, end = offsets[document], offsets[document + 1]
         behind = begin  # where the last phrase ended
-        for chunk in range(begin, end - 2, _CHUNK_BYTES):
-            count = _candidates(data, chunk, min(chunk + _CHUNK_BYTES, end - 2), occupied, candidates)
+        for chunk in range(begin, end - 2, CHUNK_BYTES):
+            count = candidate_places(data, chunk, min(chunk + CHUNK_BYTES, end - 2), occupied, candidates)
             for place in range(count):
                 position = candidates[place]
-                if position < behind or not _may_begin(data, begin, position, end, short, pairs):
+                if position < behind or not may_begin(data, begin, position, end, short, pairs):
                     continue
-                phrase = _longest_at(
+                phrase = longest_at(
                     data, begin, position, end, phrase_bytes, phrase_starts, kinds, occupied, short, pairs, buckets, particles
                 )
                 if phrase < 0:
@@ -210,7 +210,7 @@ def count_lines(data: np.ndarray, offsets: np.ndarray, line_offsets: np.ndarray)
         line_offsets[document + 1] = line_offsets[document] + lines
 
 
-@numba.njit(types.void(_BYTES, _NUMBERS, *_TABLE, types.int64[::1], types.int8[::1]), cache=True, nogil=True)
+@numba.njit(types.void(_BYTES, _NUMBERS, *TABLE, types.int64[::1], types.int8[::1]), cache=True, nogil=True)
 def furniture_lines(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -239,7 +239,7 @@ def furniture_lines(
     Then marks[line_offsets[d] : line_offsets[d + 1]] are the lines of document d, and its boilerplate_line_ratio is the number of
     FURNITURE_LINE over the number of lines that are not BLANK_LINE.
     """
-    candidates = np.empty(_CHUNK_BYTES + 1, np.int64)
+    candidates = np.empty(CHUNK_BYTES + 1, np.int64)
     for document in range(offsets.size - 1):
         line_end, end = offsets[document] - 1, offsets[document + 1]
         for line in range(line_offsets[document], line_offsets[document + 1]):
@@ -256,13 +256,13 @@ def furniture_lines(
                 marks[line] = BLANK_LINE
                 continue
             covered, behind = 0, begin
-            for chunk in range(first, last - 2, _CHUNK_BYTES):
-                count = _candidates(data, chunk, min(chunk + _CHUNK_BYTES, last - 2), occupied, candidates)
+            for chunk in range(first, last - 2, CHUNK_BYTES):
+                count = candidate_places(data, chunk, min(chunk + CHUNK_BYTES, last - 2), occupied, candidates)
                 for place in range(count):
                     position = candidates[place]
-                    if position < behind or not _may_begin(data, begin, position, line_end, short, pairs):
+                    if position < behind or not may_begin(data, begin, position, line_end, short, pairs):
                         continue
-                    phrase = _longest_at(
+                    phrase = longest_at(
                         data, begin, position, line_end, phrase_bytes, phrase_starts, kinds, occupied, short, pairs, buckets, particles
                     )
                     if phrase >= 0:
