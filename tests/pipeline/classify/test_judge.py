@@ -320,6 +320,8 @@ def test_the_key_is_sent_and_seen_nowhere_even_when_the_server_repeats_it(
     printed = "".join(capfd.readouterr())
     files = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert "***" in printed and KEY not in printed and KEY.encode() not in files
+    assert exit_code([*command, "-o", tmp_path / "m", "--max-cost", 1]) == 2
+    assert "--prompt-price" in capfd.readouterr().err
     monkeypatch.delenv("MY_KEY")
     assert exit_code([*command, "-o", tmp_path / "m"]) == 2
     said = capfd.readouterr().err

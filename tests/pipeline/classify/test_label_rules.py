@@ -22,6 +22,7 @@ from pipeline.labels.agreement import kappa
 from pipeline.labels.config import LabelConfig, url_regex
 from pipeline.labels.rules import label_by_rule
 from tests.pipeline.classify.labelled_scene import write_rows
+from tests.pipeline.runs import ROOT
 
 RECORDS: list[dict[str, Any]] = [
     {"id": "gov", "text": "a notice", "lang": "ko", "url": "https://www.moe.go.kr/news/1?x=2", "rating": 3},
@@ -177,6 +178,12 @@ def test_the_command_prints_a_table_and_json_and_refuses_other_folders(tmp_path:
     with pytest.raises(SystemExit) as done:
         main(["classify", "bootstrap", path, "-o", str(tmp_path / "out")])
     assert done.value.code == 2 and "holds the result of classify label" in capsys.readouterr().err
+
+
+def test_the_rules_in_the_documentation_are_valid() -> None:
+    page = (ROOT / "docs" / "labels.md").read_text(encoding="utf-8")
+    block = page[page.index("```yaml") + len("```yaml") : page.index("```", page.index("```yaml") + 1)]
+    assert len(LabelConfig.model_validate(yaml.safe_load(block)).labels) == 5
 
 
 def test_kappa_is_that_of_the_textbook() -> None:
