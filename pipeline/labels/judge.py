@@ -104,7 +104,7 @@ class _Asker:
                 self._in_a_row += 1
                 nobody_there = isinstance(error, Unreachable) and not self._answered
                 if nobody_there or self._in_a_row >= _FAILURES_IN_A_ROW:
-                    self._end(RunFailed(f"{error}; {_AGAIN}"))
+                    self._end(RunFailed(f"{error}; {'check --endpoint; ' if nobody_there else ''}{_AGAIN}"))
         except Unusable as error:
             self._end(UserError(str(error)))
         except sqlite3.Error as error:
