@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 
 from pipeline.alone import Inputs, plan_documents
 from pipeline.classify.config import ModelConfig, TrainConfig
-from pipeline.classify.move import Score, existing_model
+from pipeline.classify.move import existing_model
+from pipeline.classify.score import Score
 from pipeline.classify.train import train_model
 from pipeline.labels.bootstrap import bootstrap
 from pipeline.labels.config import BootstrapConfig

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from pipeline import __version__
 from pipeline.classify.config import ModelConfig, TrainConfig
-from pipeline.classify.move import Score, existing_model
+from pipeline.classify.move import existing_model
+from pipeline.classify.score import Score
 from pipeline.classify.train import train_model
 from pipeline.errors import UserError
 from pipeline.labels.config import BootstrapConfig
