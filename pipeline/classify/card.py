@@ -17,7 +17,7 @@ _FEW = 100
 """Held-out documents of a language under which its measures are called uncertain: the standard error of an accuracy of 0.8 is 0.04 then."""
 
 _FEW_TO_TUNE = 500
-"""Validation documents under which the trials of autotune differ by less than chance: on 50 the winner was worse than the settings as given
+"""Validation documents under which trials of autotune differ by less than chance: on 50 the winner did no better than the settings as given
 (docs/classify_quality.md)."""
 
 _MARKS = frozenset("\\`*_[]<>|&~#$")

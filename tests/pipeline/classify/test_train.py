@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from pipeline.classify.card import known_limits, render_card
 from pipeline.classify.config import ClassifyConfig, TrainConfig
 from pipeline.classify.divide import divide_labelled, resolve_split
 from pipeline.classify.labelled import check_labelled, read_labelled
 from pipeline.classify.train import train_model, training_fingerprint
+from pipeline.cli import app
 from pipeline.errors import RunFailed, UserError
 from tests.pipeline.classify.labelled_scene import rows, small, write_rows
 
@@ -336,3 +338,15 @@ def test_real_topics_are_learned(shared_data: Path, tmp_path: Path) -> None:
     topics = shared_data / "labelled" / "topic" / "en_agnews_test.jsonl.gz"
     settings = TrainConfig(inputs=[str(topics)], label_column="category", epoch=2, dim=16, minn=0, maxn=0, max_documents_per_label=800)
     assert train_model(settings, tmp_path / "m.bin")["held_out"]["auc"] > 0.85
+
+
+def test_the_command_passes_its_options_on(tmp_path: Path) -> None:
+    records = with_hosts(rows(120), 20)
+    inputs, other = write_rows(tmp_path / "in.jsonl", records[:90]), write_rows(tmp_path / "out.jsonl", records[90:])
+    small_model = [f"--set={key}={value}" for key, value in {"dim": 8, "bucket": 2000, "epoch": 10, "autotune_trials": 2}.items()]
+    options = ["--positive-label", "science", "--split-by", "host", "--held-out", other, "--autotune", "1000", *small_model, "--json"]
+    done = CliRunner().invoke(app, ["classify", "train", inputs, "-o", str(tmp_path / "m.bin"), *options])
+    assert done.exit_code == 0, done.output
+    card = json.loads(done.stdout)
+    assert card["split"]["by"] == "host" and card["split"]["held_out_inputs"] and len(card["autotune"]["trials"]) == 2
+    assert card["held_out"]["documents"] == 30 and (tmp_path / "m.md").is_file()
