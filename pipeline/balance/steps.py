@@ -45,6 +45,7 @@ class CountTask:
     languages: tuple[str, ...]
     seeds: dict[str, int]
     ratios: tuple[RatioFile, ...] = ()
+    version: str = "2"
 
     @property
     def name(self) -> str:
