@@ -27,7 +27,7 @@ class Choose:
     """
 
     name: ClassVar[str] = "balance"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     reads: ClassVar[frozenset[str]] = frozenset({"id", "text"})
     writes: ClassVar[frozenset[str]] = frozenset({"tokens", "epochs_general", "epochs_domain", "replay_epochs", "long_document"})
 

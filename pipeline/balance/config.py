@@ -25,6 +25,9 @@ BYTES_PER_TOKEN = {"ko": 4.6, "en": 4.2}
 """Measured with byte-level BPE halves of 51,200 entries per language (EXAONE 3.5's size) on held-out text: 4.63 over nine Korean sources,
 from 3.6 (manuals full of code) to 6.5 (scripture), and 4.16 over three English ones. docs/balance.md says how."""
 
+LEAST_SHARE = 1e-9
+"""Smaller shares would be less than a token of a billion."""
+
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}")
 _Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
@@ -40,6 +43,9 @@ class ImportanceConfig(Settings):
 
     inputs: list[str] = Field(min_length=1, description="Target texts, Parquet or JSONL (.gz, .zst): files, folders, globs or URLs.")
     text_column: str = Field("text", description="Field or column that holds the text of the targets.")
+    language: str | None = Field(
+        None, description="Language of the mix that targets without a field `lang` are in; needed where the mix has several."
+    )
     strength: float = Field(
         default=1.0,
         gt=0.0,
@@ -106,6 +112,10 @@ class PhaseConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         _sums_to_one("languages", self.languages)
+        for key, shares in (("languages", self.languages), ("domains", self.domains)):
+            for name, share in shares.items():
+                if 0 < share < LEAST_SHARE:
+                    raise ValueError(f"{key}.{name} is {share:g}; use 0 or a share of {LEAST_SHARE:g} or more")
         for language in self.languages:
             if not _FOLDER_NAME.fullmatch(language):
                 raise ValueError(f"the language '{language}' can't name a folder; use a code such as ko or en")

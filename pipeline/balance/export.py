@@ -64,7 +64,9 @@ def build_manifest(files: dict[str, dict[str, Any]], config: BalanceConfig) -> d
         mine = {path: facts for path, facts in sorted(files.items()) if facts["phase"] == name}
         total = _totals(mine.values())
         languages = {}
-        for language, share in phase.language_shares.items():
+        shares = phase.language_shares
+        for language in sorted({*shares, *(facts["lang"] for facts in mine.values())}):  # replay may bring others
+            share = shares.get(language, 0.0)
             of_language = {path: facts for path, facts in mine.items() if facts["lang"] == language}
             counts = _totals(of_language.values())
             languages[language] = {

@@ -17,6 +17,9 @@ from pipeline.schema import BY_NAME
 
 Codes = npt.NDArray[np.int64]
 
+MOST_COPIES = 1_000_000
+"""Most that a document counts for: times the most epochs it still fits 32 bits."""
+
 
 @dataclass(frozen=True)
 class Documents:
@@ -53,7 +56,7 @@ def describe(table: pa.Table, language_of: Mapping[str, str], bytes_per_token: M
     quality: Any = pc.fill_null(column_of(table, "quality"), float("nan"))
     scores = np.where(np.isfinite(quality.to_numpy()), quality.to_numpy(), np.nan)
     copies: Any = pc.fill_null(column_of(table, "rehydration_weight"), 1)
-    counted = np.maximum(copies.to_numpy().astype(np.int64), 1)
+    counted = np.clip(copies.to_numpy().astype(np.int64), 1, MOST_COPIES)
     tokens = estimated_tokens(text_bytes, rates)
     return Documents(languages, mix_languages, domains, language_code, domain_code, text_bytes, tokens, scores, counted)
 

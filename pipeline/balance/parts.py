@@ -57,6 +57,7 @@ class ExportTask:
     language_of: dict[str, str]
     phases: tuple[str, ...]
     shard_bytes: int
+    version: str = "2"
 
     @property
     def name(self) -> str:

@@ -95,13 +95,23 @@ class _Part:
         slack = _ROUNDING * total if min(self.most) < 1.0 else _EXACT * most.sum()
         return bool(np.all(np.floor(least) <= most + slack) and self.share * total <= most.sum() + slack)
 
+    def scaled(self, factor: float) -> _Part:
+        """With its limits for a language that has `factor` times the share it asked for: they are shares of the language."""
+        least = tuple(bound * factor for bound in self.least)
+        return replace(self, least=least, most=tuple(bound * factor if bound < 1.0 else 1.0 for bound in self.most))
 
-def plan_phase(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasible: str) -> PhaseTargets:
+    @property
+    def limited(self) -> bool:
+        return min(self.most) < 1.0 or max(self.least) > 0.0
+
+
+def plan_phase(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_infeasible: str, replay: float = 0.0) -> PhaseTargets:
     """Targets for every supply that the mix has a place for, sorted by language and domain; their sum never exceeds the budget.
 
     supplies: distinct (language, domain) pairs, any order. Raises UserError when a language or (if `on_infeasible` is "error") a named
     domain has no documents, and when the budget can't be had at these shares: the sentence gives the largest budget that can, and the
     nearest shares at which this one can. `on_infeasible` "budget" takes the former, "shares" the latter, each with a note.
+    replay: share of the phase beside which `phase` plans the rest, for the sentences.
     """
     notes: list[str] = []
     parts = _parts(name, phase, sorted(supplies, key=lambda supply: (supply.language, supply.domain)), on_infeasible, notes)
@@ -111,25 +121,27 @@ def plan_phase(name: str, phase: PhaseConfig, supplies: Sequence[Supply], on_inf
             f"phase {name} {_shortage(parts, 1, phase.max_epochs)}, so no budget fits these shares; change them or add documents"
         )
     total = largest if phase.tokens is None else phase.tokens
+    beside = " beside its replay" if replay else ""
+    settable = math.floor(largest / (1 - replay))
     if total > largest:
         shortage = _shortage(parts, total, phase.max_epochs)
         nearest = nearest_parts(parts, total, phase.max_epochs)
         if on_infeasible == "error":
             offer = f", and the nearest shares with this budget are {_changes(parts, nearest)}" if nearest else ""
             raise UserError(
-                f"phase {name} {shortage}; the largest budget with these shares is {human(largest)}{offer}: "
-                f"set balance.phases.{name}.tokens={largest}, raise max_epochs, or set balance.on_infeasible to budget or shares"
+                f"phase {name}{beside} {shortage}; the largest budget with these shares is {human(settable)}{offer}: "
+                f"set balance.phases.{name}.tokens={settable}, raise max_epochs, or set balance.on_infeasible to budget or shares"
             )
         if on_infeasible == "shares":
             if not nearest:
                 raise UserError(
-                    f"phase {name} {shortage}, and no shares at all fill {human(total)} tokens within max_epochs and domain_limits; "
-                    f"set balance.phases.{name}.tokens={largest} or raise max_epochs"
+                    f"phase {name}{beside} {shortage}, and no shares at all fill {human(total)} tokens within max_epochs and "
+                    f"domain_limits; set balance.phases.{name}.tokens={settable} or raise max_epochs"
                 )
-            notes.append(f"the phase {shortage}; planned instead {_changes(parts, nearest)}")
+            notes.append(f"the phase{beside} {shortage}; planned instead {_changes(parts, nearest)}")
             parts = nearest
         else:
-            notes.append(f"asked for {human(total)} tokens, planned {human(largest)}: the phase {shortage}")
+            notes.append(f"asked for {human(total)} tokens{beside}, planned {human(largest)}: the phase {shortage}")
             total = largest
     targets = [target for part in parts for target in _fill(part, phase, total)]
     targets.sort(key=lambda target: (target.supply.language, target.supply.domain))
@@ -142,27 +154,46 @@ def nearest_parts(parts: Sequence[_Part], total: int, max_epochs: float) -> list
     What a part lacks goes to the other parts of its language in proportion to their shares, and what a language lacks to the other
     languages: so the sum of the absolute changes is the least possible, first between languages, then within each.
     """
-    caps = {part.name: float(part.bounds(total, max_epochs)[1].sum()) for part in parts}
     by_language: dict[str, list[_Part]] = {}
     for part in parts:
         by_language.setdefault(part.supplies[0].language, []).append(part)
     shares = np.array([sum(part.share for part in mine) for mine in by_language.values()])
-    room = np.array([sum(caps[part.name] for part in mine) for mine in by_language.values()])
-    if room.sum() < total:
+    room = np.array([_room(mine, total, max_epochs) for mine in by_language.values()])
+    if np.floor(room.sum()) < total:
         return []
     found: list[_Part] = []
-    for mine, amount in zip(by_language.values(), water_fill(float(total), shares, np.zeros(len(shares)), room), strict=True):
-        weights, most = np.array([part.share for part in mine]), np.array([caps[part.name] for part in mine])
-        amounts = water_fill(float(amount), weights, np.zeros(len(mine)), most)
-        found += [replace(part, share=float(got) / total) for part, got in zip(mine, amounts, strict=True)]
-    least_held = all(sum(part.least) <= part.share + _ROUNDING for part in found)
-    return found if least_held and all(part.feasible(total, max_epochs) for part in found) else []
+    amounts = water_fill(float(total), shares, np.zeros(len(shares)), room)
+    for mine, share, amount in zip(by_language.values(), shares.tolist(), amounts.tolist(), strict=True):
+        scaled = [part.scaled(amount / (share * total)) for part in mine]
+        most = np.array([float(part.bounds(total, max_epochs)[1].sum()) for part in scaled])
+        least = np.minimum(np.array([sum(part.least) * total for part in scaled]), most)
+        got = water_fill(amount, np.array([part.share for part in mine]), least, most)
+        found += [replace(part, share=tokens / total) for part, tokens in zip(scaled, got.tolist(), strict=True)]
+    return found if all(part.feasible(total, max_epochs) for part in found) else []
+
+
+def _room(parts: Sequence[_Part], total: int, max_epochs: float) -> float:
+    """The most tokens that the parts of one language can hold together, their limits being shares of that amount."""
+    share = sum(part.share for part in parts)
+
+    def held(amount: float) -> float:
+        return sum(float(part.scaled(amount / (share * total)).bounds(total, max_epochs)[1].sum()) for part in parts)
+
+    low, high = 0.0, sum(math.floor(supply.tokens * max_epochs) for part in parts for supply in part.supplies) * 1.0
+    if held(high) >= high:
+        return high
+    for _ in range(100):  # held(amount) - amount is concave and begins at 0 or above: it changes its sign once
+        middle = (low + high) / 2
+        low, high = (middle, high) if held(middle) >= middle else (low, middle)
+    return low
 
 
 def _changes(asked: Sequence[_Part], granted: Sequence[_Part]) -> str:
     """The parts whose shares differ, the largest changes first: `ko/law 12.5% instead of 20%`."""
     pairs = sorted(zip(asked, granted, strict=True), key=lambda pair: -abs(pair[0].share - pair[1].share))
     moved = [(before, after) for before, after in pairs if abs(before.share - after.share) > SHARE_TOLERANCE]
+    if not moved:
+        return "the same to within 0.0001%"
     listed = [f"{before.name} {_percent(after.share)} instead of {_percent(before.share)}" for before, after in moved[:_CHANGES_TOLD]]
     return ", ".join(listed) + (f" and {len(moved) - _CHANGES_TOLD} more" if len(moved) > _CHANGES_TOLD else "")
 
@@ -187,7 +218,7 @@ def plan_domain(
             )
         notes.append(f"asked for {human(asked)} tokens, planned at most {human(most)}: the phase {sentence}")
     fresh = None if asked is None else max(1, math.floor(min(asked, most) * (1 - phase.replay)))
-    plan = plan_phase(name, phase.model_copy(update={"tokens": fresh}), supplies, on_infeasible)
+    plan = plan_phase(name, phase.model_copy(update={"tokens": fresh}), supplies, on_infeasible, phase.replay)
     own = plan.tokens if asked is not None else min(plan.tokens, math.floor(most * (1 - phase.replay)))
     if own < plan.tokens:
         plan = plan_phase(name, phase.model_copy(update={"tokens": own}), supplies, on_infeasible)
@@ -299,13 +330,15 @@ def _shortage(parts: Sequence[_Part], total: int, max_epochs: float) -> str:
     worst = min((part for part in parts if not part.feasible(total, max_epochs)), key=filled, default=parts[0])
     there = sum(supply.tokens for supply in worst.supplies)
     what = f"asks for {_percent(worst.share)} {worst.name} of {human(total)} tokens = {human(worst.needs(total))}"
-    if there * max_epochs >= worst.needs(total):
+    if worst.limited and there * max_epochs >= worst.needs(total):
         return f"{what}, and domain_limits with {human(there)} x {max_epochs:g} epochs don't allow that"
     return f"{what} but only {human(there)} x {max_epochs:g} epochs are available"
 
 
 def _fill(part: _Part, phase: PhaseConfig, total: int) -> list[Target]:
     least, most = part.bounds(total, phase.max_epochs)
+    if least.sum() > part.needs(total):  # limits that add up to the share may pass it by a rounding
+        least *= part.needs(total) / least.sum()
     sizes = np.array([supply.tokens for supply in part.supplies], np.float64)
     exponent = {"proportional": 1.0, "temperature": phase.alpha, "unimax": 0.0}[phase.method]
     levels = water_fill(float(part.needs(total)), sizes**exponent, least, np.maximum(least, most))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.balance.config import PhaseConfig
 from pipeline.balance.groups import Documents
-from pipeline.balance.quality import QualityScale
+from pipeline.balance.quality import STEPS, QualityScale
 from pipeline.balance.sample import Counts, Keys, weighted_keys
 
 Mask = npt.NDArray[np.bool_]
@@ -50,9 +50,8 @@ class Queue:
         wanted = np.array([language in self.languages for language in documents.mix_languages], bool)[documents.language_code]
         good = np.ones(len(wanted), bool)
         if self.quality_top:
-            least = np.array([1.0 - self.quality_top.get(language, 1.0) for language in documents.mix_languages])[documents.language_code]
-            ranks = QualityScale(self.points).ranks(documents)
-            good = ~(ranks < np.round(least, 9))
+            least = np.array([_least_rank(self.quality_top.get(language, 1.0)) for language in documents.mix_languages])
+            good = ~(QualityScale(self.points).ranks(documents) < least[documents.language_code])
         return wanted, good
 
     def copies(self, documents: Documents) -> Counts:
@@ -70,3 +69,8 @@ class Queue:
         if self.importance:
             weights += self.importance * documents.importance[self.phase]
         return weighted_keys(keys, weights)
+
+
+def _least_rank(top: float) -> float:
+    """The rank from which at least this share of the documents lies: rounded down to a step of the scale."""
+    return math.floor(round((1.0 - top) * STEPS, 6)) / STEPS

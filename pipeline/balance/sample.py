@@ -31,16 +31,16 @@ def sampling_keys(ids: pa.Array | pa.ChunkedArray, seed: int) -> Keys:
     return np.fromiter((digest((value or "").encode(), seed) for value in ids.to_pylist()), np.uint64, len(ids))
 
 
-_KEY_RANGE, _KEY_STEPS = 1 << 10, 1 << 36
-"""log(E / w) is stored as a whole number of 2^-36ths between -1024 and 1024: coarser than the last bits in which processors may differ,
-finer than any two of a billion documents."""
+_KEY_RANGE, _KEY_STEPS = 1 << 17, 1 << 30
+"""log(E / w) is stored as a whole number of 2^-30ths between -131,072 and 131,072: coarser than the last bits in which processors may
+differ, wide enough for the largest strength times the largest weights."""
 
 
 def weighted_keys(keys: Keys, log_weights: npt.NDArray[np.float64]) -> Keys:
     """Keys in the order of E / w, for uniform keys and the natural logarithms of the weights (finite)."""
     uniform = ((keys >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     place = np.clip(np.log(-np.log1p(-uniform)) - log_weights, -_KEY_RANGE, _KEY_RANGE - 2.0 / _KEY_STEPS) + _KEY_RANGE
-    return np.rint(place * _KEY_STEPS).astype(np.uint64) << np.uint64(17)
+    return np.rint(place * _KEY_STEPS).astype(np.uint64) << np.uint64(16)
 
 
 def estimated_tokens(text_bytes: Counts, bytes_per_token: npt.NDArray[np.float64]) -> Counts:

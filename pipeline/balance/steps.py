@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.balance.choice import PhaseChoice, group_choices
+from pipeline.balance.choice import OVER_BUDGET, PhaseChoice, group_choices
 from pipeline.balance.config import OTHER, BalanceConfig, PhaseConfig
 from pipeline.balance.groups import describe
-from pipeline.balance.plan import PhaseTargets, Target, plan_domain
+from pipeline.balance.plan import PhaseTargets, Target, human, plan_domain
 from pipeline.balance.quality import QualityScale, ScaleSample, band_names, bands_of
 from pipeline.balance.queue import Queue
 from pipeline.balance.sample import phase_seed, sampling_keys
@@ -29,6 +29,9 @@ from pipeline.splits import DOCUMENTS, Split
 
 _READ = ("id", "lang", "domain", "quality", "rehydration_weight")
 """Columns that the counts come from, besides `text_bytes`, or `text` where documents come without it or targets ask for it."""
+
+_WORTH_A_NOTE = 0.99
+"""Filled share of the plan below which the plan says so."""
 
 Pair = tuple[str, str]
 """Language of the mix and domain."""
@@ -92,6 +95,7 @@ class PlanTask:
     long_document_tokens: int
     counts: tuple[str, ...]
     paths: tuple[str, ...] = field(metadata={"fingerprint": False})
+    version: str = "3"
 
     @property
     def name(self) -> str:
@@ -141,7 +145,7 @@ class PlanTask:
         return {name: cutter.cuts() for name, cutter in cutters.items()}
 
     def _add_bands(self, plan: dict[str, Any], scale: QualityScale, choices: Mapping[str, PhaseChoice]) -> None:
-        """Count what each phase has and takes per language, domain and band of quality, and of long documents."""
+        """Count what each phase has and takes per language, domain and band of quality, and of long documents; replay isn't counted."""
         names = band_names(self.quality_bands)
         counted: dict[str, dict[tuple[str, str, str], list[int]]] = {name: {} for name in choices}
         long = {name: [0, 0, 0, 0] for name in choices}
@@ -149,29 +153,33 @@ class PlanTask:
             documents = batch.documents
             bands = bands_of(scale.ranks(documents), self.quality_bands)
             for name, choice in choices.items():
-                taken, _, _ = choice.epochs(documents, batch.keys)
-                wanted, good = choice.queue.eligible(documents)
-                available = documents.tokens * choice.queue.copies(documents)
-                numbers = np.stack([wanted & good, np.where(wanted & good, available, 0), taken > 0, documents.tokens * taken])
-                cell = (documents.language_code * len(documents.domains) + documents.domain_code) * len(names) + bands
-                for value in np.unique(cell[wanted & good]).tolist():
+                taken, repeated, reached = choice.epochs(documents, batch.keys)
+                rows = np.flatnonzero(reached == OVER_BUDGET)  # those that have a place in the phase
+                own = (taken - repeated)[rows].astype(np.int64)
+                available = (documents.tokens * choice.queue.copies(documents))[rows]
+                numbers = np.stack([np.ones(len(rows), np.int64), available, own > 0, documents.tokens[rows] * own], axis=1)
+                cells = ((documents.language_code * len(documents.domains) + documents.domain_code) * len(names) + bands)[rows]
+                found, place = np.unique(cells, return_inverse=True)
+                sums = np.zeros((len(found), 4), np.int64)
+                np.add.at(sums, place, numbers)
+                for value, row in zip(found.tolist(), sums, strict=True):
                     pair, band = divmod(value, len(names))
                     language, domain = divmod(pair, len(documents.domains))
                     key = documents.mix_languages[language], documents.domains[domain], names[band]
-                    _add(counted[name].setdefault(key, [0, 0, 0, 0]), numbers[:, cell == value])
-                _add(long[name], numbers[:, documents.tokens >= self.long_document_tokens])
+                    _add(counted[name].setdefault(key, [0, 0, 0, 0]), row)
+                _add(long[name], numbers[documents.tokens[rows] >= self.long_document_tokens].sum(axis=0))
         keys = ("available_documents", "available_tokens", "documents", "tokens_got")
         for name, phase in plan["phases"].items():
-            rows = sorted(counted[name].items(), key=lambda entry: (entry[0][:2], names.index(entry[0][2])))
+            ordered = sorted(counted[name].items(), key=lambda entry: (entry[0][:2], names.index(entry[0][2])))
             phase["bands"] = [
                 {"language": language, "domain": domain, "band": band, **dict(zip(keys, numbers, strict=True))}
-                for (language, domain, band), numbers in rows
+                for (language, domain, band), numbers in ordered
             ]
             phase["long"] = dict(zip(keys, long[name], strict=True))
 
 
 def _add(totals: list[int], numbers: np.ndarray) -> None:
-    for place, value in enumerate(numbers.sum(axis=1).tolist()):
+    for place, value in enumerate(numbers.tolist()):
         totals[place] += int(value)
 
 
@@ -195,6 +203,10 @@ def phase_plan(targets: PhaseTargets, cuts: Mapping[Pair, Cut], repeated: Mappin
     epochs = tokens_target / available_tokens.
     """
     got = sum(cut.tokens for cut in cuts.values())
+    planned = sum(target.tokens for target in targets.targets)
+    notes = list(targets.notes)
+    if got < _WORTH_A_NOTE * planned:
+        notes.append(f"only {human(got)} of {human(planned)} planned tokens: the next documents of the queues are larger than what is left")
     groups = []
     for target in targets.targets:
         cut = cuts[target.supply.language, target.supply.domain]
@@ -224,7 +236,7 @@ def phase_plan(targets: PhaseTargets, cuts: Mapping[Pair, Cut], repeated: Mappin
         "tokens_largest": targets.largest,
         "tokens_got": got + replayed,
         "method": phase.method,
-        "notes": list(targets.notes),
+        "notes": notes,
         "languages": languages,
         "groups": groups,
         "replay": replay,

@@ -21,9 +21,8 @@ def render_plan(plan: dict[str, Any]) -> str:
 
 def _phase_lines(name: str, phase: dict[str, Any]) -> list[str]:
     asked = human(phase["tokens_asked"]) if phase["tokens_asked"] is not None else "as many as possible"
-    title = (
-        f"phase {name}: {human(phase['tokens_got'])} tokens (asked for {asked}; at most {human(phase['tokens_largest'])} with these shares)"
-    )
+    most = human(phase["tokens_largest"])
+    title = f"phase {name}: {human(phase['tokens_got'])} tokens (asked for {asked}; at most {most} with the shares asked for)"
     lines = [title, *_aligned(_group_rows(phase), 2)]
     if replay := phase["replay"]:
         lines.append(

@@ -27,7 +27,7 @@ BINS = 1 << BIN_BITS
 """Key bins per group: 4,096 of 16 bytes each; of a billion documents in one group, a quarter of a million share the bin of the cut."""
 
 MOST_NEAR = 1 << 20
-"""Documents of one bin that are held in memory; a bin with more is parted by the next BIN_BITS of the key."""
+"""Documents that all searches together hold in memory; a bin with more than its group's part is parted by the next BIN_BITS of the key."""
 
 MAX_GROUPS = 2000
 """Distinct (language, domain) pairs: more would be a column of free text taken for labels (130 MB of bins per phase)."""
@@ -157,8 +157,9 @@ class _Search:
     The bin holds the keys whose bits above `shift` are `prefix`; `documents` and `tokens` stand before it.
     """
 
-    def __init__(self, rest: int, document_bins: Counts, token_bins: Counts) -> None:
+    def __init__(self, rest: int, document_bins: Counts, token_bins: Counts, most_near: int) -> None:
         self.rest, self.documents, self.tokens = rest, 0, 0
+        self._most_near = most_near
         self.prefix, self.shift = 0, 64
         self._near: list[tuple[Keys, Counts]] | None = None
         self._narrow(document_bins, token_bins)
@@ -170,7 +171,7 @@ class _Search:
         self.documents += int(document_bins[:bin_].sum())
         self.shift -= BIN_BITS
         self.prefix = self.prefix << BIN_BITS | bin_
-        if int(document_bins[bin_]) <= MOST_NEAR or self.shift < BIN_BITS:
+        if int(document_bins[bin_]) <= self._most_near or self.shift < BIN_BITS:
             self._near = []
         else:
             self._document_bins, self._token_bins = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
@@ -206,11 +207,12 @@ class Cutter:
         self._tally = tally
         self._whole: dict[int, int] = {}
         self._searches: dict[int, _Search] = {}
+        most_near = max(1, MOST_NEAR // max(1, len(targets)))
         for target in targets:
             index = tally.place[target.supply.language, target.supply.domain]
             self._whole[index], rest = whole_and_rest(target.tokens, target.supply.tokens)
             if rest:
-                self._searches[index] = _Search(rest, tally.document_bins[index], tally.token_bins[index])
+                self._searches[index] = _Search(rest, tally.document_bins[index], tally.token_bins[index], most_near)
         self._open = set(self._searches)
 
     def add(self, batch: CountedBatch) -> None:

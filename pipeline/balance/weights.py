@@ -16,6 +16,7 @@ from pipeline.balance.config import UNKNOWN_LANGUAGE, ImportanceConfig
 from pipeline.balance.groups import Documents, describe
 from pipeline.balance.importance import BUCKETS, check_target, importance, log_ratio, ngram_counts, per_root, target_tables
 from pipeline.documents import usable_documents
+from pipeline.errors import UserError
 from pipeline.files import find_files, is_url
 from pipeline.splits import Split
 
@@ -71,6 +72,7 @@ class NgramTask:
     split: Split
     language_of: dict[str, str]
     languages: tuple[str, ...]
+    version: str = "2"
 
     @property
     def name(self) -> str:
@@ -90,11 +92,13 @@ class NgramTask:
 class RatioTask:
     """Writes `<phase>.npy`: the log ratios of a phase's targets to all documents, per language.
 
-    counts: xxh3 of the files of the n-gram step, in the order of `paths`. A target whose record has no `lang` counts for every language.
+    counts: xxh3 of the files of the n-gram step, in the order of `paths`. language: that of targets whose record has no `lang`. A language
+    without targets has the ratio 0 throughout: its documents are chosen as if no target were given.
     """
 
     phase: str
     text_column: str
+    language: str | None
     language_of: dict[str, str]
     languages: tuple[str, ...]
     counts: tuple[str, ...]
@@ -102,6 +106,7 @@ class RatioTask:
     paths: tuple[str, ...] = field(metadata={"fingerprint": False})
     files: tuple[str, ...] = field(metadata={"fingerprint": False})
     remote_fingerprints: tuple[str, ...] = ()
+    version: str = "2"
 
     @property
     def name(self) -> str:
@@ -113,21 +118,37 @@ class RatioTask:
         return tuple(path for path in self.files if not is_url(path))
 
     def __call__(self, folder: Path) -> dict[str, Any]:
-        """Raises UserError when the targets hold no text."""
+        """Raises UserError when the targets hold no text, none in a language of the mix, or don't say in which of several they are."""
         raw = np.zeros((len(self.languages), BUCKETS), np.int64)
         for path in self.paths:
             raw += np.load(path, allow_pickle=False)
         target = np.zeros_like(raw)
+        own = self.language or (self.languages[0] if len(self.languages) == 1 else None)
+        anything = False
         for table in target_tables(self.patterns, self.text_column):
             documents = describe(table, self.language_of, {})
             unknown = _rows_of(documents, UNKNOWN_LANGUAGE)
+            if len(unknown) and own is None:
+                raise UserError(
+                    f"a target of phase {self.phase} has no field lang and the mix has {' and '.join(self.languages)}; "
+                    f"set balance.phases.{self.phase}.importance.language, or add the field"
+                )
+            anything = anything or len(table) > 0
             for place, language in enumerate(self.languages):
-                rows = np.union1d(_rows_of(documents, language), unknown)
+                rows = _rows_of(documents, language)
+                rows = np.union1d(rows, unknown) if language == own else rows
                 target[place] += ngram_counts(table.column("text").take(pa.array(rows)))
+        if anything and not target.any() and self._has_text():
+            raise UserError(
+                f"no target of phase {self.phase} is in a language of the mix ({', '.join(self.languages)}); check their field lang"
+            )
         check_target(target, self.patterns, self.text_column)
         ratios = [log_ratio(wanted, there) for wanted, there in zip(target, raw, strict=True)]
         np.save(folder / f"{self.phase}.npy", np.stack(ratios))
         return {"target_ngrams": int(target.sum()), "raw_ngrams": int(raw.sum())}
+
+    def _has_text(self) -> bool:
+        return any(ngram_counts(table.column("text")).any() for table in target_tables(self.patterns, self.text_column))
 
 
 def ratio_task(
@@ -142,5 +163,7 @@ def ratio_task(
     found = find_files(targets.inputs)
     remote = tuple(file.fingerprint for file in found if is_url(file.path))
     files = tuple(file.path for file in found)
-    settings = phase, targets.text_column, language_of, tuple(languages), tuple(counts)
+    if targets.language is not None and targets.language not in languages:
+        raise UserError(f"balance.phases.{phase}.importance.language is '{targets.language}'; use one of {', '.join(languages)}")
+    settings = phase, targets.text_column, targets.language, language_of, tuple(languages), tuple(counts)
     return RatioTask(*settings, tuple(targets.inputs), tuple(paths), files, remote)

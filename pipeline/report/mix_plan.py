@@ -38,6 +38,7 @@ def _phase(name: str, phase: dict[str, Any]) -> dict[str, Any]:
         "replay_tokens": int(number(replay, "tokens_got")) if replay else 0,
         "long": {key: int(number(phase, "long", key)) for key in ("available_documents", "available_tokens", "documents", "tokens_got")},
         "groups": groups[:LISTED],
+        "groups_total": len(groups),
         "bands": _bands(phase),
     }
 

@@ -191,7 +191,7 @@ def _plans(plans: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
         most = max((max(band["available"], band["got"]) for band in plan["bands"]), default=0) or 1
         bands = [band | {"bar": charts.compared_bars(band["available"] / most, band["got"] / most)} for band in plan["bands"]]
-        shown.append(plan | {"groups": groups, "left_out": len(plan["groups"]) - len(groups), "bands": bands})
+        shown.append(plan | {"groups": groups, "left_out": plan["groups_total"] - len(groups), "bands": bands})
     return shown
 
 

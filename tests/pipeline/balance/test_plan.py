@@ -228,3 +228,24 @@ def test_replay_of_more_than_there_is():
     assert plan.tokens == 4000 and sum(target.tokens for target in plan.replay) == 1000 and "at most 4,000" in plan.notes[0]
     _, plan = replayed(None, 0.25)  # as many as possible: bounded by the replay here
     assert plan.tokens == 4000 and plan.largest == 4000
+
+
+def test_limits_are_shares_of_the_language_also_where_its_share_changes():
+    supplies = [supply("ko", "law", 10_000), supply("ko", "web", 10_000), supply("en", "law", 100), supply("en", "web", 200)]
+    for limits in ({"web": (0.5, 1.0)}, {"web": (0.0, 0.5)}, {"web": (0.0, 0.6), "law": (0.0, 0.6)}):
+        plan = plan_phase("general", PhaseConfig(tokens=1000, domain_limits=limits), supplies, "shares")
+        assert 997 <= sum(target.tokens for target in plan.targets) <= 1000
+        for language in ("ko", "en"):
+            mine = {t.supply.domain: t.tokens for t in plan.targets if t.supply.language == language}
+            for label, (least, most) in limits.items():
+                assert least * sum(mine.values()) - 2 <= mine[label] <= most * sum(mine.values()) + 2
+
+
+def test_a_domain_phase_speaks_of_its_own_budget_beside_its_replay():
+    supplies = [supply("ko", "law", 1_000)]
+    general = plan_phase("general", PhaseConfig(languages={"ko": 1.0}, max_epochs=9), supplies, "error")
+    phase = PhaseConfig(tokens=10_000, languages={"ko": 1.0}, replay=0.5)
+    with pytest.raises(UserError, match=r"set balance.phases.domain.tokens=2000,") as caught:
+        plan_domain("domain", phase, supplies, general, "error")
+    assert "beside its replay" in str(caught.value)
+    assert plan_domain("domain", phase.model_copy(update={"tokens": 2000}), supplies, general, "error").tokens == 2000
