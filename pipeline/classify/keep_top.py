@@ -1,8 +1,8 @@
 """Keep the best share of each language's documents: scores of all splits first, then a limit per language, then the decision.
 
 Scoring is a task per split whose receipt knows nothing of shares, so another share scores nothing again. Documents of a language are
-ordered by a 64-bit rank: `quality` in steps of 2^-32, and under equal quality a hash of the id. The limit is the rank of the last document
-that stays, found exactly by counting ranks in the files four times, in memory that doesn't grow with the corpus.
+ordered by a 64-bit rank: `quality` in steps of 2^-32, and under equal quality a hash of id and text. The limit is the rank of the last
+document that stays, found exactly by counting ranks in the files four times, in memory that doesn't grow with the corpus.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ScoreTask:
 
     split: Split
     score: Score
-    version: str = "1"
+    version: str = "2"
 
     @property
     def name(self) -> str:
@@ -83,8 +83,9 @@ def _scored(table: pa.Table) -> pa.Table:
     if len(table) == 0:
         return _FILE_SCHEMA.empty_table()
     quality = table["quality"]
-    ranks = pa.array(quality_ranks(quality, table["id"]), mask=pc.is_null(quality).to_numpy())
-    given = {"document": pa.array(document_keys(table)), "language": languages_of(table), "rank": ranks}
+    keys = document_keys(table)
+    ranks = pa.array(quality_ranks(quality, keys), mask=pc.is_null(quality).to_numpy())
+    given = {"document": pa.array(keys), "language": languages_of(table), "rank": ranks}
     return _filled(given | {name: table[name] for name in Score.writes if name in table.column_names}, len(table))
 
 
@@ -115,10 +116,10 @@ def _hashes(texts: pa.ChunkedArray, seeds: np.ndarray) -> np.ndarray:
     return np.fromiter((digest(data[start:end], seed) for start, end, seed in pairs), np.uint64, len(whole))
 
 
-def quality_ranks(quality: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
-    """uint64[n]: quality in steps of 2^-32 in the upper half, a hash of the id in the lower. Of a null quality: of no use."""
+def quality_ranks(quality: pa.ChunkedArray, keys: np.ndarray) -> np.ndarray:
+    """uint64[n]: quality in steps of 2^-32 in the upper half, half of the document's key in the lower. Of a null quality: of no use."""
     steps = np.minimum(pc.fill_null(quality, 0.0).to_numpy() * 2.0**32, 2.0**32 - 1).astype(np.uint64)
-    return steps << np.uint64(32) | _hashes(ids, np.zeros(len(ids), np.uint64)) >> np.uint64(32)
+    return steps << np.uint64(32) | keys >> np.uint64(32)
 
 
 def languages_of(table: pa.Table) -> pa.ChunkedArray | pa.Array:
@@ -229,7 +230,9 @@ class StoredScores:
         keys, known = document_keys(table), stored["document"].to_numpy()
         places = np.searchsorted(known, keys)
         if len(keys) and (len(known) == 0 or not (known[np.minimum(places, len(known) - 1)] == keys).all()):
-            raise RunFailed(f"the scores in '{self.path}' are of other documents; remove the folder and run again")
+            raise RunFailed(
+                f"the scores in '{self.path}' are of other documents; remove the folder '{Path(self.path).parent}' and run again"
+            )
         rows = stored.take(pa.array(places))
         written = self.writes | ({"error"} if rows["error"].null_count < len(rows) else frozenset())
         return with_columns(table, {name: rows[name] for name in BY_NAME if name in written})
@@ -237,7 +240,7 @@ class StoredScores:
 
 @dataclass(frozen=True)
 class KeepTop:
-    """Drops documents below the limit of their language; one without a quality stays.
+    """Drops documents below the limit of their language; one without a quality stays. Copies of one id and text stay or go together.
 
     limits: per language the lowest rank that stays (hexadecimal), "" where none does; languages that aren't here keep all.
     """
@@ -245,14 +248,14 @@ class KeepTop:
     limits: tuple[tuple[str, str], ...]
 
     name: ClassVar[str] = "keep_top"
-    version: ClassVar[str] = "1"
-    reads: ClassVar[frozenset[str]] = frozenset({"id", "quality"})
+    version: ClassVar[str] = "2"
+    reads: ClassVar[frozenset[str]] = frozenset({"id", "text", "quality"})
     writes: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """`table` with `drop_reason` set to `low_quality_percentile:<language>`."""
         languages, has_quality = languages_of(table), pc.is_valid(table["quality"])
-        ranks = quality_ranks(table["quality"], table["id"])
+        ranks = quality_ranks(table["quality"], document_keys(table))
         for language, limit in self.limits:
             below = pa.array(ranks < np.uint64(int(limit, 16))) if limit else pa.repeat(True, len(table))
             is_dropped = pc.and_(pc.and_(pc.equal(languages, language), has_quality), below)

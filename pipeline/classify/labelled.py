@@ -19,6 +19,7 @@ from pipeline.classify.lines import normal_lines
 from pipeline.documents import DocumentReader
 from pipeline.errors import UserError
 from pipeline.files import File, find_files, is_url, open_file
+from pipeline.ingest.decode import host_of
 from pipeline.ingest.formats import detect_format
 from pipeline.shards import file_facts
 from pipeline.splits import Split, parts_of
@@ -271,12 +272,20 @@ def _groups(table: pa.Table, metas: list[dict[str, Any]], split_by: str) -> list
     if split_by == "text":
         return [""] * len(table)
     if split_by in ("auto", "host"):
-        values = [host or meta.get("host") for host, meta in zip(_values(table, "host"), metas, strict=True)]
+        values = [host or _host(meta.get("host")) for host, meta in zip(_values(table, "host"), metas, strict=True)]
     elif split_by in _OWN_COLUMNS:
         values = _values(table, _OWN_COLUMNS[split_by])
     else:
         values = [meta.get(split_by) for meta in metas]
     return ["" if value is None else " ".join(str(value).split()) for value in values]
+
+
+def _host(value: Any) -> str:
+    """A record's own `host`, written as that of a `url` is, or as it stands if it can't be one; empty where there is none."""
+    if value is None:
+        return ""
+    host = str(value).strip()
+    return host_of(host if "//" in host else f"//{host}") or host
 
 
 def _values(table: pa.Table, column: str) -> list[Any]:

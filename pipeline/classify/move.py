@@ -128,7 +128,7 @@ def existing_model(model: ModelConfig) -> ModelFile:
 
 
 def _model_file(name: str, path: Path, fingerprint: str, positive_label: str | None, max_chars: int | None, top: int) -> ModelFile:
-    card = read_card(path)
+    card = read_card(path, fingerprint)
     labels = sorted(open_scorer(str(path), fingerprint).labels)
     written = {name: str(label) for name, label in card.get("labels", {}).items()}
     positive = ""

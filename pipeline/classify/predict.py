@@ -58,10 +58,11 @@ def label_names(model: Any) -> list[str]:
     return sorted(str(label).removeprefix(LABEL_PREFIX) for label in model.get_labels())
 
 
-def read_card(model_path: Path) -> dict[str, Any]:
-    """The model card beside a model file; empty when there is none.
+def read_card(model_path: Path, fingerprint: str) -> dict[str, Any]:
+    """The model card beside a model file; empty when there is none. fingerprint: xxh3 of the model file.
 
-    Raises UserError for one that isn't a card, or has a bad `max_chars` or unknown `letters`.
+    Raises UserError for one that isn't a card, is that of another model file (a card without `xxh3` is taken for any), or has a bad
+    `max_chars` or unknown `letters`.
     """
     path = card_path(model_path)
     try:
@@ -72,6 +73,11 @@ def read_card(model_path: Path) -> dict[str, Any]:
         raise UserError(f"can't read the model card '{path}': {error}; remove it, or train the model again") from error
     if not isinstance(card, dict) or not isinstance(card.get("labels"), dict):
         raise UserError(f"'{path}' is no model card (it has no 'labels'); rename it, or train the model again")
+    if card.get("xxh3") not in (None, fingerprint):
+        raise UserError(
+            f"the card '{path}' belongs to another model file ({card['xxh3']}, and '{model_path.name}' is {fingerprint}); "
+            "copy the model's own card, or remove it"
+        )
     chars = card.get("max_chars")
     if chars is not None and (type(chars) is not int or not 1 <= chars <= _MOST_CHARS):  # isinstance would take true for 1
         raise UserError(f"max_chars in the model card '{path}' is {json.dumps(chars)}; make it a whole number from 1 to {_MOST_CHARS}")

@@ -32,9 +32,12 @@ class _Best:
 class Score:
     """Writes the score columns of all models. Texts are prepared once for all that see them the same way.
 
-    A document of which a model knows nothing (no words, or none that it has seen any part of) has the domain `unknown_label` and neither
-    scores nor labels of that model. models: at most one named domain and one named quality. domain_min_score: a best label less
-    probable than this becomes `unknown_label`.
+    A document of which a model knows nothing (no word, piece or run of words that has a row in it; the row of `</s>`, the end of every
+    line, doesn't count) has the domain `unknown_label` and neither scores nor labels of that model. Pieces and runs have rows whether
+    they were seen in training or not: to a model with them, only documents without words are unknown.
+
+    models: at most one named domain and one named quality. domain_min_score: a best label less probable than this becomes
+    `unknown_label`.
     """
 
     models: tuple[ModelFile, ...]
@@ -42,7 +45,7 @@ class Score:
     unknown_label: str = "unknown"
 
     name: ClassVar[str] = "classify"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     writes: ClassVar[frozenset[str]] = frozenset({"domain", "domain_score", "quality", "labels"})
 

@@ -126,8 +126,8 @@ def sum_lines(
     means: np.ndarray,
     is_known: np.ndarray,
 ) -> None:
-    """The mean of all rows of each line: of its words, of `</s>`, and of its runs of 2 to `ngrams` words. is_known: 0 where there is none,
-    and for a line without words.
+    """The mean of all rows of each line: of its words, of `</s>`, and of its runs of 2 to `ngrams` words. is_known: 0 where there is none
+    but that of `</s>`, which says nothing of the line, and for a line without words.
 
     The hash of a run is one multiplication per word, so every model makes its own: to store them would cost more.
     """
@@ -160,7 +160,7 @@ def sum_lines(
                     count += 1
         _add_rows(means, line, rows, chosen, count)
         total += count
-        is_known[line] = total > 0 and end > begin
+        is_known[line] = end > begin and total > (1 if end_of_line >= 0 else 0)
         if total > 0:
             share = np.float32(1.0 / total)
             for column in range(means.shape[1]):

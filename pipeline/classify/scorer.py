@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.classify import score_kernel as kernel
 from pipeline.classify import words_kernel
@@ -24,6 +23,10 @@ _VECTOR_BYTES = 64 << 20
 _MOST_WORDS = 1 << 18
 """Words at once: with more the same word is added up less often, but the table of words leaves the cache. Korean text ran at 29 MB/s with
 2^16, 34 with 2^18, 36 with 2^20."""
+
+_PIECE_BYTES = 128 << 20
+"""Memory for the hashes of pieces, as if no two words were equal. _MOST_WORDS need less at the trainer's settings; texts without blanks, or
+pieces of many lengths, may need more."""
 
 _MOST_SCORES = 1 << 22
 """Scores at once: a batch of short lines has few words, and a model may have thousands of labels."""
@@ -136,7 +139,7 @@ def score(scorers: Sequence[Scorer], lines: pa.Array) -> Iterator[tuple[int, lis
     data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.zeros(0, np.uint8)
     counts = np.empty(len(lines), np.int64)
     words_kernel.count_words(data, offsets, counts)
-    for begin, end in _runs(counts, scorers):
+    for begin, end in _runs(counts, np.diff(offsets), scorers):
         words = split(data, offsets[begin : end + 1], int(counts[begin:end].sum()))
         pieces = functools.cache(words.pieces)
         found = []
@@ -150,26 +153,45 @@ def score(scorers: Sequence[Scorer], lines: pa.Array) -> Iterator[tuple[int, lis
         yield begin, found
 
 
-def _runs(counts: np.ndarray, scorers: Sequence[Scorer]) -> Iterator[tuple[int, int]]:
-    """Ranges of lines with so many words and scores as memory allows, and at least one line."""
+def _runs(counts: np.ndarray, sizes: np.ndarray, scorers: Sequence[Scorer]) -> Iterator[tuple[int, int]]:
+    """Ranges of lines with so many words, pieces and scores as memory allows, and at least one line.
+
+    counts, sizes: int64[lines], the most words and the bytes of each.
+    """
     files = [scorer.file for scorer in scorers if scorer.file is not None]
     widest = max((file.header.dim for file in files), default=1)
     most_words = max(1, min(_MOST_WORDS, _VECTOR_BYTES // (4 * widest)))
     most_lines = max(1, _MOST_SCORES // max(len(scorer.labels) for scorer in scorers))
-    ends = np.cumsum(counts)
+    lengths = {(file.header.minn, file.header.maxn) for file in files}
+    per_character = sum(4 * max(0, maxn - max(minn, 1) + 1) for minn, maxn in lengths)
+    words, pieces = np.cumsum(counts), np.cumsum((sizes + counts) * per_character)  # a word's ends count as characters of its pieces
     begin = 0
     while begin < len(counts):
-        before = int(ends[begin - 1]) if begin else 0
-        end = int(np.searchsorted(ends, before + most_words, side="right"))
+        end = min(_reach(words, begin, most_words), _reach(pieces, begin, _PIECE_BYTES))
         end = min(max(end, begin + 1), begin + most_lines, len(counts))
         yield begin, end
         begin = end
 
 
+def _reach(totals: np.ndarray, begin: int, most: int) -> int:
+    """The end of the lines from `begin` on that have `most` together. totals: int64[lines], of each line and those before it."""
+    before = int(totals[begin - 1]) if begin else 0
+    return int(np.searchsorted(totals, before + most, side="right"))
+
+
 def _library_scores(scorer: Scorer, lines: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """What `Scorer.kernel_scores` gives, asked of fastText line by line."""
-    found: np.ndarray = probabilities(scorer.library, lines.to_pylist(), scorer.labels)
-    return found, found.any(axis=1) & (pc.binary_length(lines).to_numpy() > 0)
+    """What `Scorer.kernel_scores` gives, asked of fastText line by line.
+
+    fastText doesn't say what it knows in a line. It knows nothing where scores and vector are those of the empty line: that one's is the
+    row of `</s>`, which every other row would pull elsewhere.
+    """
+    texts = lines.to_pylist()
+    found: np.ndarray = probabilities(scorer.library, texts, scorer.labels)
+    is_known = (found != probabilities(scorer.library, [""], scorer.labels)).any(axis=1)
+    nothing = scorer.library.get_sentence_vector("")
+    for row in np.flatnonzero(~is_known):
+        is_known[row] = (scorer.library.get_sentence_vector(texts[row]) != nothing).any()
+    return found, is_known
 
 
 def _require_numbers(scorer: Scorer, scores: np.ndarray) -> None:

@@ -68,42 +68,40 @@ def train_model(settings: TrainConfig, out: Path) -> dict[str, Any]:
             folder = Path(name)
             settings, search = autotuned(settings, sides.training, names, folder)
             trained = train_documents(settings, balanced(sides.training, settings), names, folder)
-            trained.model.save_model(str(folder / out.name))
-            os.replace(folder / out.name, out)
+            model = folder / out.name
+            trained.model.save_model(str(model))
+            build = fasttext_build()
+            split = {"by": split_by, "why": why, "held_out_inputs": bool(settings.held_out_inputs)}
+            given = settings.model_dump(mode="json", exclude={"inputs", "held_out_inputs"})
+            scores = score_documents(trained.model, sides.held_out, names)
+            card = {
+                "kind": "domain" if settings.positive_label is None else "quality",
+                "version": __version__,
+                "model": out.name,
+                "xxh3": file_facts(model)["xxh3"],
+                "training_xxh3": trained.lines_xxh3,
+                "training_fingerprint": training_fingerprint(trained.lines_xxh3, trained.parameters, build),
+                "fasttext": build,
+                "labels": {name: label for label, name in names.items()},
+                "positive_label": settings.positive_label,
+                "max_chars": settings.max_chars,
+                "letters": settings.letters,
+                "files": labelled.files,
+                "split": split | {"training_groups": sides.training_groups, "held_out_groups": sides.held_out_groups},
+                **document_counts(sides),
+                "left_out": labelled.left_out,
+                **held_out_scores(list(names), sides.held_out, scores, settings.positive_label),
+                "autotune": search,
+                "settings": given | {"epoch": trained.parameters["epoch"]},
+            }
+            readable = out.with_suffix(".md")
+            write_json(folder / card_path(out).name, card)
+            (folder / readable.name).write_text(readable_card(card), encoding="utf-8")
+            for path in (out, card_path(out), readable):  # nothing of an older model is touched before all is made
+                os.replace(folder / path.name, path)
     except OSError as error:
         raise UserError(f"can't write the model '{out}': {error.strerror or error}; give another path or free space") from error
-    build = fasttext_build()
-    split = {"by": split_by, "why": why, "held_out_inputs": bool(settings.held_out_inputs)}
-    card = {
-        "kind": "domain" if settings.positive_label is None else "quality",
-        "version": __version__,
-        "model": out.name,
-        "xxh3": file_facts(out)["xxh3"],
-        "training_xxh3": trained.lines_xxh3,
-        "training_fingerprint": training_fingerprint(trained.lines_xxh3, trained.parameters, build),
-        "fasttext": build,
-        "labels": {name: label for label, name in names.items()},
-        "positive_label": settings.positive_label,
-        "max_chars": settings.max_chars,
-        "letters": settings.letters,
-        "files": labelled.files,
-        "split": split | {"training_groups": sides.training_groups, "held_out_groups": sides.held_out_groups},
-        **document_counts(sides),
-        "left_out": labelled.left_out,
-        **held_out_scores(list(names), sides.held_out, score_documents(trained.model, sides.held_out, names), settings.positive_label),
-        "autotune": search,
-        "settings": settings.model_dump(mode="json", exclude={"inputs", "held_out_inputs"}) | {"epoch": trained.parameters["epoch"]},
-    }
-    write_json(card_path(out), card)
-    _write_text(out.with_suffix(".md"), readable_card(card))
     return card
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"can't write the model's card '{path}': {error.strerror or error}; give another path or free space") from error
 
 
 def fasttext_names(labels: Iterable[str]) -> dict[str, str]:

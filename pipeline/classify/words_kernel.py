@@ -16,10 +16,14 @@ from numba import types
 from decontam.numba_types import read_only, writable
 
 CUT_SHORT, BAD_ENTRY = -1, -2
-"""What `read_entries` returns for a dictionary that ends too soon, and for one whose words and labels are mixed."""
+"""What `read_entries` returns for a dictionary that ends too soon, and for one of mixed words and labels or impossible counts."""
 
 _ENTRY_TAIL = 10
 """Bytes behind the letters of a dictionary entry: NUL, count (int64), type (int8)."""
+
+_COUNTS_BELOW = 10**15
+"""The count of free nodes in fastText's label tree (loss hs, `HierarchicalSoftmaxLoss::buildTree`): labels that have as much, alone or
+together, make it write beyond its memory."""
 
 _FNV_START, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 _SIGN = np.uint32(0xFFFFFF00)
@@ -40,6 +44,7 @@ _I32_OUT, _I64_OUT, _U32_OUT = writable(types.int32), writable(types.int64), wri
 def read_entries(data: np.ndarray, position: int, words: int, starts: np.ndarray, sizes: np.ndarray) -> int:
     """Find the letters of a dictionary's entries, words first; returns the position behind them, or CUT_SHORT or BAD_ENTRY."""
     end = len(data)
+    of_labels = 0
     for entry in range(len(starts)):
         start = position
         while position < end and data[position] != 0:
@@ -47,6 +52,12 @@ def read_entries(data: np.ndarray, position: int, words: int, starts: np.ndarray
         if position + _ENTRY_TAIL > end or position - start > 0x7FFFFFFF:
             return CUT_SHORT
         if data[position + 9] != (0 if entry < words else 1):
+            return BAD_ENTRY
+        count = np.int64(0)
+        for place in range(8):
+            count |= np.int64(data[position + 1 + place]) << np.int64(8 * place)
+        of_labels += count if entry >= words else 0
+        if not 0 <= count < _COUNTS_BELOW or of_labels >= _COUNTS_BELOW:
             return BAD_ENTRY
         starts[entry], sizes[entry] = start, position - start
         position += _ENTRY_TAIL

@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +26,8 @@ from pipeline.errors import RunFailed, UserError
 from pipeline.labels.agreement import kappa
 from pipeline.labels.config import JudgeConfig
 from pipeline.labels.judge_cache import AnswerCache, Budget, BudgetSpent
-from pipeline.labels.judge_client import Endpoint, Refused, Unreachable, Unusable, ask
-from pipeline.labels.judge_prompt import Template, messages, parse, question_key
+from pipeline.labels.judge_client import Down, Endpoint, Refused, Unreachable, Unusable, ask
+from pipeline.labels.judge_prompt import Template, messages, parse, question_key, request_key
 from pipeline.labels.output import SCHEMA, SortedFile, evidence, output_folder, summary
 from pipeline.labels.reading import Codes, documents, keys_of, smallest, texts_of
 from pipeline.labels.taxonomy import Taxonomy
@@ -36,7 +36,11 @@ from pipeline.segment import write_json
 from pipeline.splits import Split
 
 _FAILURES_IN_A_ROW = 5
-"""So many documents without an answer, one after the other, mean that the endpoint is down, not that the documents are odd."""
+"""So many documents without an answer, one after the other, mean that the endpoint is down: each has used up its retries."""
+
+_REFUSALS_IN_A_ROW = 50
+"""So many refused documents without an answer between them are no accident of the documents: where half of a corpus is refused, such a row
+comes once in 2**50. Refused requests cost nothing or little, so the number may be large."""
 
 _AGAIN = "answers so far are kept, so the same command goes on from here"
 
@@ -64,6 +68,7 @@ class Judge:
 @dataclass(frozen=True)
 class _Question:
     key: str
+    request: str  # also covers the endpoint and all of the body: what a refusal depends on
     body: dict[str, Any]
     size: int
 
@@ -77,7 +82,10 @@ class _Asker:
         self.budget_spent = False
         self.failed: dict[str, str] = {}
         self.fatal: Exception | None = None
-        self._in_a_row, self._answered = 0, False
+        self._down_in_a_row, self._answered = 0, False
+        self._refused: dict[
+            str, str
+        ] = {}  # refusals since the last answer; they are stored when one comes, which shows whose fault they were
 
     def ask(self, question: _Question) -> None:
         """Ask one question and store the answer; nothing more is asked once `stop` is set."""
@@ -93,18 +101,26 @@ class _Asker:
         try:
             answer = ask(self.judge.endpoint, question.body, self.config, before_try, self.stop)
             with self._lock:
-                self._in_a_row, self._answered = 0, True
+                self._down_in_a_row, self._answered = 0, True
+                refused, self._refused = self._refused, {}
             self.cache.put(tickets[-1], question.key, question.size, answer)
+            if refused:
+                self.cache.put_refusals(refused)
         except BudgetSpent:
             self.budget_spent = self.budget_spent or not self.stop.is_set()
             self.stop.set()
-        except Refused as error:
+        except Down as error:
             with self._lock:
                 self.failed[question.key] = str(error)
-                self._in_a_row += 1
+                self._down_in_a_row += 1
                 nobody_there = isinstance(error, Unreachable) and not self._answered
-                if nobody_there or self._in_a_row >= _FAILURES_IN_A_ROW:
+                if nobody_there or self._down_in_a_row >= _FAILURES_IN_A_ROW:
                     self._end(RunFailed(f"{error}; {'check --endpoint; ' if nobody_there else ''}{_AGAIN}"))
+        except Refused as error:
+            with self._lock:
+                self.failed[question.key] = self._refused[question.request] = str(error)
+                if len(self._refused) >= _REFUSALS_IN_A_ROW:
+                    self._end(RunFailed(f"{error} ({len(self._refused)} documents in a row); mend that: {_AGAIN}"))
         except Unusable as error:
             self._end(UserError(str(error)))
         except sqlite3.Error as error:
@@ -114,6 +130,13 @@ class _Asker:
         finally:
             for ticket in tickets:
                 self.cache.release(ticket)
+
+    def recall(self, questions: Iterable[_Question]) -> None:
+        """Take stored refusals for failures of this run, so that what was refused isn't asked again."""
+        for question in questions:
+            error = self.cache.refusal(question.request)
+            if error is not None:
+                self.failed[question.key] = error
 
     def _end(self, error: Exception) -> None:
         self.fatal = self.fatal or error
@@ -152,8 +175,9 @@ def judge_documents(splits: Sequence[Split], judge: Judge, config: JudgeConfig, 
             try:
                 for table in _batches(asked):
                     questions = [_question(judge, config, row) for row in table.select(["text", "lang"]).to_pylist()]
+                    new = {question.key: question for question in questions if cache.get(question.key) is None}
+                    asker.recall(new.values())
                     if not asker.stop.is_set():
-                        new = {question.key: question for question in questions if cache.get(question.key) is None}
                         asker.ask_all([question for key, question in new.items() if key not in asker.failed], pool)
                     rows, unread, unanswered = _read(table, questions, judge, asker)
                     labelled.write(rows.select(SCHEMA.names), keys_of(rows.column("id"), config.seed))
@@ -213,7 +237,8 @@ def _batches(path: Path) -> Iterator[pa.Table]:
 def _question(judge: Judge, config: JudgeConfig, row: dict[str, Any]) -> _Question:
     asked = messages(judge.template, judge.taxonomy, row["text"][: config.max_chars], row["lang"])
     body = {"model": judge.model, "messages": asked, "temperature": 0, config.max_tokens_field: config.max_answer_tokens}
-    return _Question(question_key(judge.model, asked, config.max_answer_tokens), body, len(orjson.dumps(asked)))
+    key = question_key(judge.model, asked, config.max_answer_tokens)
+    return _Question(key, request_key(f"{judge.endpoint} {judge.endpoint.path}", body), body, len(orjson.dumps(asked)))
 
 
 def _read(table: pa.Table, questions: Sequence[_Question], judge: Judge, asker: _Asker) -> tuple[pa.Table, list[dict[str, Any]], int]:

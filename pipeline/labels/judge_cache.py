@@ -5,8 +5,10 @@ SQLite with a write-ahead log: a commit survives the death of the process at any
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pipeline.labels.judge_client import Answer
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers
     (key TEXT PRIMARY KEY, answer TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refused (key TEXT PRIMARY KEY, error TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spent (what TEXT PRIMARY KEY, amount INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO spent VALUES ('requests', 0), ('prompt_tokens', 0), ('completion_tokens', 0);
 """
@@ -70,7 +73,7 @@ class AnswerCache:
             ratio = self._database.execute("SELECT MAX(amount) FROM spent WHERE what = 'tokens_per_kilobyte'").fetchone()[0]
         except sqlite3.Error as error:
             raise UserError(f"'{path}' is no cache of answers ({error}); move it away, or give another folder with -o") from error
-        self._per_kilobyte: int | None = ratio
+        self._per_kilobyte: int | None = ratio or None
 
     def __enter__(self) -> AnswerCache:
         return self
@@ -84,6 +87,17 @@ class AnswerCache:
         with self._lock:
             found = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return found[0] if found else None
+
+    def refusal(self, key: str) -> str | None:
+        """Why this very request was refused before, or None."""
+        with self._lock:
+            found = self._database.execute("SELECT error FROM refused WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def put_refusals(self, refusals: Mapping[str, str]) -> None:
+        """Store why requests were refused, by key."""
+        with self._lock, self._transaction():
+            self._database.executemany("INSERT OR REPLACE INTO refused VALUES (?, ?)", list(refusals.items()))
 
     def spent(self) -> Spent:
         """What was spent so far."""
@@ -100,8 +114,8 @@ class AnswerCache:
         A prompt is taken to have as many tokens per byte as the densest one answered so far, and before the first answer one token a byte,
         which no tokenizer of bytes exceeds. Raises BudgetSpent when the budget may not suffice.
         """
-        prompt = prompt_bytes if self._per_kilobyte is None else -(-prompt_bytes * self._per_kilobyte // 1000)
         with self._lock:
+            prompt = prompt_bytes if self._per_kilobyte is None else -(-prompt_bytes * self._per_kilobyte // 1000)
             spent, budget = self._spent(), self._budget
             prompts = spent.prompt_tokens + prompt + sum(tokens for tokens, _ in self._waiting.values())
             completions = spent.completion_tokens + max_answer_tokens + sum(tokens for _, tokens in self._waiting.values())
@@ -127,22 +141,37 @@ class AnswerCache:
         Raises RunFailed when the budget is in tokens or money and the answer doesn't say what it took.
         """
         with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (key, answer.text, answer.prompt_tokens, answer.completion_tokens)
-            )
-            self._add("prompt_tokens", answer.prompt_tokens or 0)
-            self._add("completion_tokens", answer.completion_tokens or 0)
+            density = self._per_kilobyte
             if answer.prompt_tokens is not None:
-                density = -(-answer.prompt_tokens * 1000 // max(1, prompt_bytes))
-                self._per_kilobyte = max(self._per_kilobyte or 0, density)
-                self._database.execute("INSERT OR REPLACE INTO spent VALUES ('tokens_per_kilobyte', ?)", (self._per_kilobyte,))
-            self._database.execute("COMMIT")
+                seen = -(-answer.prompt_tokens * 1000 // max(1, prompt_bytes))
+                density = max(density or 0, seen)
+            with self._transaction():
+                self._database.execute(
+                    "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                    (key, answer.text, answer.prompt_tokens, answer.completion_tokens),
+                )
+                self._add("prompt_tokens", answer.prompt_tokens or 0)
+                self._add("completion_tokens", answer.completion_tokens or 0)
+                if density is not None:
+                    self._database.execute("INSERT OR REPLACE INTO spent VALUES ('tokens_per_kilobyte', ?)", (density,))
+            self._per_kilobyte = density
             self._waiting.pop(ticket, None)
         if self._budget.needs_usage and (answer.prompt_tokens is None or answer.completion_tokens is None):
             raise RunFailed(
                 "the endpoint doesn't say how many tokens an answer took, so no budget of tokens or cost can be kept; use --max-requests"
             )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of the block, or nothing of it, whatever it raises: an open transaction would take the next answers with it."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
     def _add(self, what: str, amount: int) -> None:
         self._database.execute("UPDATE spent SET amount = amount + ? WHERE what = ?", (amount, what))

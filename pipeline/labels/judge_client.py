@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import functools
 import http.client
 import math
 import re
@@ -35,6 +36,9 @@ _BUSY = frozenset({408, 409, 425, 429})
 
 _EXCERPT_CHARS = 200
 
+_MOST_TOKENS = 2**53
+"""A usage above it is nonsense: JSON's numbers are exact up to here."""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -47,7 +51,8 @@ class Endpoint:
     key: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}{f':{self.port}' if self.port else ''}{self.path.split('?')[0]}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}{f':{self.port}' if self.port else ''}{self.path.split('?')[0]}"
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,14 @@ class Answer:
 
 
 class Refused(Exception):
-    """This request failed and won't work when repeated: the document's fault, or a server that stays broken."""
+    """This request failed and won't work when repeated: the document's fault."""
 
 
-class Unreachable(Refused):
+class Down(Refused):
+    """Every try failed in a way that may pass: the server's fault, not the document's."""
+
+
+class Unreachable(Down):
     """No try brought any answer: nobody listens there, or is silent."""
 
 
@@ -93,6 +102,12 @@ def endpoint_of(url: str, key: str) -> Endpoint:
         raise UserError("the endpoint must be an http:// or https:// address, such as http://localhost:8000/v1")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise UserError("the endpoint holds a user name, password or fragment; give the plain address, and the key by --key-env")
+    if "%" in host or port == 0:
+        raise UserError("the endpoint holds an IPv6 zone or port 0, which can't be used; give an address without")
+    try:
+        host.encode("idna")  # what resolving does later: a label is 1 to 63 characters long
+    except UnicodeError as error:
+        raise UserError("the endpoint's host name has a part that is empty or longer than 63 characters; correct it") from error
     if not re.fullmatch(r"[\x21-\x7e]*", key):
         raise UserError("the API key holds blanks, line ends or letters that are not ASCII; set the variable to the key alone")
     path = parts.path.rstrip("/")
@@ -110,7 +125,7 @@ def ask(
     """Send a request until it is answered or the tries are used up. before_try: called before each (it counts, or raises to end it);
     stop: ends a wait between two tries.
 
-    Raises Refused for a request that failed for good, Unusable for an endpoint that can't be used at all.
+    Raises Refused for a request that failed for good (Down where the tries are used up), Unusable for an endpoint that can't be used.
     """
     payload = orjson.dumps(body)
     attempt = 0
@@ -121,7 +136,7 @@ def ask(
         except _Later as error:
             if attempt == settings.retries:
                 tries = f"{attempt + 1} time{'s' if attempt else ''}"
-                kind = Refused if error.reached else Unreachable
+                kind = Down if error.reached else Unreachable
                 raise kind(f"the endpoint {endpoint} failed {tries}: {error}") from error
             wait = settings.backoff_seconds * 2**attempt if error.seconds is None else error.seconds
             stop.wait(min(wait, settings.max_wait_seconds))
@@ -129,8 +144,9 @@ def ask(
 
 
 def _once(endpoint: Endpoint, payload: bytes, seconds: float) -> Answer:
+    port = endpoint.port or (443 if endpoint.scheme == "https" else 80)  # without one, http.client takes a piece of an IPv6 address for it
     kind = http.client.HTTPSConnection if endpoint.scheme == "https" else http.client.HTTPConnection
-    connection = kind(endpoint.host, endpoint.port, timeout=seconds)
+    connection = kind(endpoint.host, port, timeout=seconds)
     expired = threading.Event()
     sockets: list[socket.socket] = []  # the connection forgets its socket once the server announced that it will close it
 
@@ -150,6 +166,8 @@ def _once(endpoint: Endpoint, payload: bytes, seconds: float) -> Answer:
             headers["Authorization"] = f"Bearer {endpoint.key}"
         connection.connect()
         sockets.append(connection.sock)
+        if expired.is_set():  # the timer went off before there was a socket: a slow name server or handshake
+            raise TimeoutError
         connection.request("POST", endpoint.path, payload, headers)
         response = connection.getresponse()
         data = response.read(MOST_RESPONSE_BYTES + 1)
@@ -166,16 +184,21 @@ def _once(endpoint: Endpoint, payload: bytes, seconds: float) -> Answer:
     if expired.is_set():
         raise _Later(f"no complete answer within {seconds:g} s", reached=False)
     if len(data) > MOST_RESPONSE_BYTES:
-        raise Refused(f"the endpoint {endpoint} sent more than {MOST_RESPONSE_BYTES >> 20} MB; that is no answer")
+        said = f"the endpoint {endpoint} sent more than {MOST_RESPONSE_BYTES >> 20} MB; that is no answer"
+        raise _Later(said) if _may_pass(status) else Refused(said)
     if status != 200:
         _refuse(endpoint, status, retry_after, location, data)
     return _read(endpoint, data)
 
 
+def _may_pass(status: int) -> bool:
+    return status in _BUSY or status >= 500
+
+
 def _refuse(endpoint: Endpoint, status: int, retry_after: str | None, location: str | None, data: bytes) -> NoReturn:
     """Raise what a status other than 200 means."""
-    said = _clean(data[: 4 * _EXCERPT_CHARS].decode("utf-8", "replace"), endpoint)
-    if status in _BUSY or status >= 500:
+    said = _clean(data.decode("utf-8", "replace"), endpoint)
+    if _may_pass(status):
         raise _Later(f"status {status} {said}".strip(), _seconds(retry_after))
     if 300 <= status < 400:
         where = _clean(location or "", endpoint)
@@ -195,19 +218,34 @@ def _read(endpoint: Endpoint, data: bytes) -> Answer:
         usage = value.get("usage") or {}
         tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        said = _clean(data[: 4 * _EXCERPT_CHARS].decode("utf-8", "replace"), endpoint)
+        said = _clean(data.decode("utf-8", "replace"), endpoint)
         raise _Later(f"the answer is no chat completion: {said or 'it is empty'}") from error
     if text is not None and not isinstance(text, str):
         raise _Later("the answer is no chat completion: its content is no text")
-    prompt, completion = (count if type(count) is int and count >= 0 else None for count in tokens)
-    text = (text or "").replace(endpoint.key, "***") if endpoint.key else text or ""
-    return Answer(text.encode("utf-8", "replace").decode(), prompt, completion)
+    prompt, completion = (count if type(count) is int and 0 <= count <= _MOST_TOKENS else None for count in tokens)
+    text = _without_key(text or "", endpoint.key)
+    return Answer(text.encode("utf-8", "replace").decode(), prompt or None, completion)  # no prompt has 0 tokens: that says nothing
 
 
 def _clean(text: str, endpoint: Endpoint) -> str:
-    """The start of what a server said, on one line, printable, and without the key."""
-    text = text.replace(endpoint.key, "***") if endpoint.key else text
-    return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))[:_EXCERPT_CHARS]
+    """The start of what a server said, on one line, printable, and without the key (which goes before the cut)."""
+    text = " ".join(_without_key(text, endpoint.key).split())[:_EXCERPT_CHARS]
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _without_key(text: str, key: str) -> str:
+    return _spellings(key).sub("***", text) if key else text
+
+
+@functools.lru_cache(maxsize=4)
+def _spellings(key: str) -> re.Pattern[str]:
+    """The key as it is, and with any of its characters escaped as JSON (`\\/`, `\\u002f`) or an address (`%2F`) may escape them."""
+    return re.compile(
+        "".join(
+            rf"(?:{re.escape(char)}|(?i:\\u{ord(char):04x}|%{ord(char):02x}){'' if char.isalnum() else rf'|{re.escape(chr(92) + char)}'})"
+            for char in key
+        )
+    )
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -26,7 +26,13 @@ _MOST_ANSWER_CHARS = 20_000
 """Longer answers than this are not searched: none that was asked for is."""
 
 _SCORE = re.compile(r"""\b(?:score|점수)\b["'*\s]{0,10}[:=]["'*\s]{0,10}(-?\d{1,4})(?![\d.,]*\d)""", re.IGNORECASE)
-_LABEL = re.compile(r"""\b(?:label|topic)\b["'*\s]{0,10}[:=]["'*\s]{0,10}([^\s"'*,.]{1,100})""", re.IGNORECASE)
+_LABEL = re.compile(r"""\b(?:label|topic)\b["'*\s]{0,10}[:=]["'`*\s]{0,10}""", re.IGNORECASE)
+
+_MARKS = "\"'`*_"
+"""Quotes and emphasis, which may stand around a label."""
+
+_LABEL_ENDS = re.compile(r"""["'`*_]{0,10}(?:\s*$|[,;:.!?}\])]+(?:[\s"'`*_]|$)|\s+[(\[\-–—]|\s*[}\]])""")
+"""What may follow a label on its line: nothing, or punctuation. `node.js` and `food and drink` are no way to write `node` or `food`."""
 
 
 class Prompt(Settings):
@@ -113,6 +119,11 @@ def question_key(model: str, asked: list[dict[str, str]], max_answer_tokens: int
     return xxhash.xxh3_128_hexdigest(orjson.dumps([model, asked, max_answer_tokens]))
 
 
+def request_key(endpoint: str, body: dict[str, Any]) -> str:
+    """xxh3-128 of all that decides whether a request is refused: another endpoint, or another name of a field, may take it."""
+    return xxhash.xxh3_128_hexdigest(orjson.dumps([endpoint, body]))
+
+
 def parse(template: Template, answer: str) -> str | None:
     """The label that an answer gives (a score as its digits), or None where it gives none that is allowed.
 
@@ -124,9 +135,25 @@ def parse(template: Template, answer: str) -> str | None:
     found = _from_json(template, answer)
     if found is not None:
         return _allowed(template, found)
-    pattern = _SCORE if template.kind == "score" else _LABEL
-    written = pattern.findall(answer)
-    return _allowed(template, written[-1] if written else answer.strip())
+    if template.kind == "score":
+        written = _SCORE.findall(answer)
+        return _allowed(template, written[-1] if written else answer.strip())
+    ends = [match.end() for match in _LABEL.finditer(answer)]
+    if ends:
+        return _label_at(template, answer[ends[-1] :].split("\n", 1)[0])
+    exact = _allowed(template, answer)
+    return exact if exact is not None else _allowed(template, answer.strip().rstrip(".!").strip(_MARKS).rstrip(".!"))
+
+
+def _label_at(template: Template, line: str) -> str | None:
+    """The longest label that a line begins with and that ends there or before punctuation."""
+    line = " ".join(line.casefold().split())
+    for label in sorted(template.labels, key=len, reverse=True):
+        written = " ".join(label.casefold().split())
+        for text in (line, line.lstrip(_MARKS)):
+            if text.startswith(written) and _LABEL_ENDS.match(text, len(written)):
+                return label
+    return None
 
 
 def _from_json(template: Template, answer: str) -> Any:
@@ -144,6 +171,7 @@ def _from_json(template: Template, answer: str) -> Any:
 def _allowed(template: Template, value: Any) -> str | None:
     """A value as a label of the template; None for one it doesn't have, however near."""
     if template.kind == "label":
+        value = str(value) if type(value) is int else value  # a label may be a number, which JSON writes without quotes
         wanted = value.strip().casefold() if isinstance(value, str) else None
         return next((label for label in template.labels if label.casefold() == wanted), None)
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,4}", value.strip()):

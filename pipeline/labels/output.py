@@ -49,7 +49,13 @@ def output_folder(out: Path, command: str, splits: Sequence[Split]) -> Iterator[
     if (out / "run.json").exists():
         raise UserError(f"'{out}' is the folder of a whole run; give another folder with -o")
     if (out / "manifest.json").exists():
-        other = json.loads((out / "manifest.json").read_text(encoding="utf-8")).get("segment")
+        try:
+            facts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"'{out}/manifest.json' can't be read ({error}); move it away, or give another folder with -o") from error
+        if not isinstance(facts, dict):
+            raise UserError(f"'{out}/manifest.json' is no manifest; move it away, or give another folder with -o")
+        other = facts.get("segment")
         if other != command:
             raise UserError(f"'{out}' holds the result of {other}; give another folder with -o")
     with run_directory(out):

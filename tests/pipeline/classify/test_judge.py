@@ -240,22 +240,37 @@ def test_answers_that_cannot_be_read_are_quarantined_with_what_was_said(tmp_path
         assert len(server.requests) == 7  # they were paid for, too
 
 
-def test_a_refused_document_is_quarantined_and_asked_again_next_time(tmp_path: Path) -> None:
+def test_a_refused_document_is_quarantined_and_asked_again_only_where_it_may_be_taken(tmp_path: Path) -> None:
     refused = True
 
     def picky(number: int, message: str) -> Any:
         if refused and number_of(message) == 3:
             return error(400, body=b"too long")
-        return (200, {}, b"x" * (5 << 20)) if refused and number_of(message) == 4 else right(number, message)
+        if refused and number_of(message) == 4:
+            return 200, {}, b"x" * (5 << 20)
+        return right(number, message)
 
+    path, out = write_rows(tmp_path / "d.jsonl", rows(8)), tmp_path / "out"
+    with stub(right) as server:
+        run(server, path, tmp_path / "order", concurrency=1)
+        assert number_of(server.requests[-1]["messages"][-1]["content"]) not in (3, 4)  # a refusal is stored when an answer follows
     with stub(picky) as server:
-        run(server, write_rows(tmp_path / "d.jsonl", rows(8)), tmp_path / "out")
+        run(server, path, out, concurrency=1)
         kept = {row["id"]: row["error"] for row in pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()}
         assert set(kept) == {"d3", "d4"} and "400 too long" in kept["d3"] and "4 MB" in kept["d4"]
         assert len(server.requests) == 8  # no second try
+        facts = run(server, path, out)
+        assert len(server.requests) == 8 and facts["left_out"]["in quarantine"] == 2
         refused = False
-        run(server, str(tmp_path / "d.jsonl"), tmp_path / "out")
-        assert len(server.requests) == 10 and len(labelled(tmp_path / "out")) == 8
+        run(server, path, out, settings={"max_tokens_field": "max_completion_tokens"})
+        assert len(server.requests) == 10 and len(labelled(out)) == 8
+    (out / "answers.sqlite").unlink()
+    refused = True
+    with stub(picky) as server:
+        run(server, path, out, concurrency=1)
+    with stub(right) as another:  # another endpoint may take what this one refuses
+        run(another, path, out)
+        assert len(another.requests) == 2
 
 
 @pytest.mark.parametrize(

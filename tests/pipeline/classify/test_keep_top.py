@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.classify.config import ClassifyConfig
-from pipeline.classify.keep_top import KeepTop, find_limits, keep_top_of, quality_ranks
+from pipeline.classify.keep_top import KeepTop, StoredScores, document_keys, find_limits, keep_top_of, quality_ranks
 from pipeline.classify.move import run
 from pipeline.classify.train import train_model
 from pipeline.engine import LocalEngine
-from pipeline.errors import UserError
+from pipeline.errors import RunFailed, UserError
 from pipeline.progress import Progress
 from pipeline.schema import arrow_schema
 from pipeline.segment import Segment
@@ -34,13 +34,20 @@ DOCUMENTS_OF = st.lists(st.tuples(st.sampled_from(["ko", "en", "und"]), QUALITIE
 SHARES = st.dictionaries(st.sampled_from(["ko", "en", "*", "ja"]), st.floats(0, 1), min_size=1)
 
 
-def scored(documents: list[tuple[str, float | None]]) -> pa.Table:
+def scored(documents: list[tuple[str, float | None]], ids: list[str] | None = None) -> pa.Table:
     languages, qualities = [language for language, _ in documents], [quality for _, quality in documents]
     table = pa.table(
-        {"id": [f"d{number}" for number in range(len(documents))], "lang": languages, "quality": qualities},
-        arrow_schema(["id", "lang", "quality"]),
+        {
+            "id": ids or [f"d{number}" for number in range(len(documents))],
+            "lang": languages,
+            "text": [f"text {number}" for number in range(len(documents))],
+            "quality": qualities,
+        },
+        arrow_schema(["id", "lang", "text", "quality"]),
     )
-    ranks = pa.array(quality_ranks(table["quality"], table["id"]), mask=np.array([quality is None for quality in qualities], np.bool_))
+    ranks = pa.array(
+        quality_ranks(table["quality"], document_keys(table)), mask=np.array([quality is None for quality in qualities], np.bool_)
+    )
     return table.append_column("language", table["lang"]).append_column("rank", ranks)
 
 
@@ -54,7 +61,9 @@ def kept_ids(table: pa.Table, stage: KeepTop) -> set[str]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents=DOCUMENTS_OF, shares=SHARES, parts=st.integers(1, 3))
-def test_the_best_share_stays_and_ties_are_cut_by_id(tmp_path: Path, documents: list[Any], shares: dict[str, float], parts: int) -> None:
+def test_the_best_share_stays_and_ties_are_cut_by_document(
+    tmp_path: Path, documents: list[Any], shares: dict[str, float], parts: int
+) -> None:
     table = scored(documents)
     paths = []
     for part in range(parts):
@@ -84,6 +93,23 @@ def test_a_larger_share_holds_the_smaller_one(documents: list[Any], one: float, 
         pq.write_table(table, file.name)
         less, more = (kept_ids(table, keep_top_of(find_limits((file.name,), {"*": share}))) for share in sorted((one, other)))
     assert less <= more
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_repeated_ids_do_not_change_how_many_stay(tmp_path: Path, share: float) -> None:
+    table = scored([("ko", 0.5)] * 50, [f"d{number % 3}" for number in range(50)])
+    pq.write_table(table, tmp_path / "s.parquet")
+    facts = find_limits((str(tmp_path / "s.parquet"),), {"*": share})
+    result = keep_top_of(facts)(table)
+    assert facts["ko"]["kept"] == result["drop_reason"].null_count == 50 * share
+
+
+def test_scores_of_other_documents_name_the_folder_to_remove(tmp_path: Path) -> None:
+    table = scored([("ko", 0.5)] * 2)
+    stored = pa.table({"document": pa.array([1, 2], pa.uint64())})
+    pq.write_table(stored, tmp_path / "a.parquet")
+    with pytest.raises(RunFailed, match=f"are of other documents; remove the folder '{tmp_path}' and run again"):
+        StoredScores(str(tmp_path / "a.parquet"), "x")(table)
 
 
 @pytest.fixture(scope="module")

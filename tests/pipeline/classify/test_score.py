@@ -108,7 +108,21 @@ def test_letters_come_from_the_card(models: Path, tmp_path: Path) -> None:
     assert scores[0] != scores[1]
     (tmp_path / "m.json").write_text(json.dumps({"labels": {}, "letters": "runes"}))
     with pytest.raises(UserError, match='is "runes", and this program knows syllables or jamo'):
-        read_card(tmp_path / "m.bin")
+        read_card(tmp_path / "m.bin", "")
+
+
+def test_the_card_of_another_model_file_is_refused(models: Path, tmp_path: Path) -> None:
+    """Copied over an older model, or quantised beside it, a file isn't what the card there tells of."""
+    for name in ("m.bin", "m.ftz"):
+        (tmp_path / name).write_bytes((models / "domain.bin").read_bytes())
+    card = json.loads((models / "domain.json").read_text())
+    (tmp_path / "m.json").write_text(json.dumps(card | {"xxh3": "0123456789abcdef"}))
+    for name in ("m.bin", "m.ftz"):
+        hashes = rf"\(0123456789abcdef, and '{name}' is {card['xxh3']}\)"
+        with pytest.raises(UserError, match=rf"m\.json' belongs to another model file {hashes}; copy the model's own card, or remove it"):
+            existing_model(ModelConfig(name="domain", path=str(tmp_path / name)))
+    (tmp_path / "m.json").write_bytes((models / "domain.json").read_bytes())
+    assert existing_model(ModelConfig(name="domain", path=str(tmp_path / "m.bin"))).labels == (("team_sport", "team sport"),)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +165,14 @@ def test_a_model_without_card_needs_its_positive_label(models: Path, tmp_path: P
 def test_a_card_with_bad_max_chars_is_refused(tmp_path: Path, max_chars: Any) -> None:
     (tmp_path / "m.json").write_text(json.dumps({"labels": {}, "max_chars": max_chars}))
     with pytest.raises(UserError, match=r"m\.json' is .*; make it a whole number from 1 to 100000") as caught:
-        read_card(tmp_path / "m.bin")
+        read_card(tmp_path / "m.bin", "")
     assert json.dumps(max_chars) in str(caught.value)
 
 
 def test_a_card_may_lack_max_chars(tmp_path: Path) -> None:
     for card in ({"labels": {}}, {"labels": {}, "max_chars": None}, {"labels": {}, "max_chars": 100_000}):
         (tmp_path / "m.json").write_text(json.dumps(card))
-        assert read_card(tmp_path / "m.bin") == card
+        assert read_card(tmp_path / "m.bin", "") == card
 
 
 def _changed(content: bytes, offset: int, value: int) -> bytes:

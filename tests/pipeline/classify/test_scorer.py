@@ -6,6 +6,7 @@ import functools
 import gzip
 import json
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.classify import scorer, words_kernel
-from pipeline.classify.fasttext_file import read_model
+from pipeline.classify.fasttext_file import HEADER, read_model
 from pipeline.classify.fit import _zeroed_allocations
 from pipeline.classify.lines import normal_lines
 from pipeline.classify.predict import load_model, probabilities
@@ -91,7 +92,8 @@ def test_scores_are_fasttexts_own(folder: Path, kind: str, lines: list[str]) -> 
     found, is_known = scores_of(one, lines)
     expected = probabilities(load_model(one.path, kind), lines, one.labels)
     has_features = expected.any(axis=1)
-    assert is_known.tolist() == [bool(any_) and line != "" for any_, line in zip(has_features, lines, strict=True)]
+    twin = twin_of(folder / f"{kind}.bin")
+    assert is_known.tolist() == [twin.features(line) != twin.features("") for line in lines]
     assert np.abs(found - expected)[has_features].max(initial=0.0) < 1e-5
 
 
@@ -132,6 +134,23 @@ def test_models_that_only_the_library_can_score(folder: Path, name: str) -> None
     assert set(one.labels) >= ({"@sport", "@science"} if name == "other.bin" else {"sport", "science"})
 
 
+@pytest.mark.parametrize("name", ["words", "words.hs", "words.ftz", "pieces", "pieces.ftz"])
+def test_the_end_of_line_is_nothing_known(folder: Path, tmp_path: Path, name: str) -> None:
+    """fastText's dictionary has `</s>`, so it gives every line scores, even one of which it knows no word."""
+    loss = "hs" if name == "words.hs" else "softmax"
+    maxn = 3 if name.startswith("pieces") else 0
+    more = "".join(f"__label__third rare{number}\n" for number in range(256))  # fewer rows can't be quantised
+    (tmp_path / "lines.txt").write_text((folder / "lines.txt").read_text(encoding="utf-8") + more, encoding="utf-8")
+    model = train(tmp_path / "lines.txt", loss=loss, minn=min(maxn, 2), maxn=maxn, wordNgrams=1, dim=8)
+    if name.endswith(".ftz"):
+        model.quantize(retrain=False)
+    model.save_model(str(tmp_path / name))
+    one = open_scorer(str(tmp_path / name), name)
+    assert (one.file is None) == ("." in name) and "</s>" in model.get_words()
+    _, is_known = scores_of(one, ["atom 낯선말", "낯선말 unseen", ""])
+    assert is_known.tolist() == [True, maxn > 0, False]
+
+
 def test_real_text_of_both_languages(shared_data: Path, tmp_path: Path) -> None:
     texts: dict[str, list[str]] = {}
     for source in ("ko/petitions", "en/digitalgov"):
@@ -159,6 +178,9 @@ def test_results_do_not_depend_on_how_lines_are_parted(folder: Path, monkeypatch
     parted, known_again = scores_of(one, lines)
     assert whole.tobytes() == parted.tobytes() and known.tolist() == known_again.tolist()
     monkeypatch.setattr(scorer, "_MOST_SCORES", 1)
+    assert scores_of(one, lines)[0].tobytes() == whole.tobytes()
+    monkeypatch.setattr(scorer, "_MOST_SCORES", 1 << 20)
+    monkeypatch.setattr(scorer, "_PIECE_BYTES", 1)
     assert scores_of(one, lines)[0].tobytes() == whole.tobytes()
     sliced = pa.array(["x y", *lines, "z"], pa.large_string()).slice(1, len(lines))
     assert np.concatenate([results[0][0] for _, results in score([one], sliced)]).tobytes() == whole.tobytes()
@@ -200,6 +222,40 @@ def test_a_damaged_file_is_read_or_refused(folder: Path, tmp_path: Path, name: s
     if model is not None:
         one = Scorer(str(path), model.labels, model)
         assert np.isfinite(scores_of(one, ["축구 경기 the atom"])[0]).all()
+
+
+def test_runs_are_bounded_by_their_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text without blanks is one word, and has pieces by its length."""
+    made: list[int] = []
+    pieces = scorer.Words.pieces
+
+    def counted(words: scorer.Words, minn: int, maxn: int) -> tuple[np.ndarray, np.ndarray]:
+        found = pieces(words, minn, maxn)
+        made.append(found[1].nbytes)
+        return found
+
+    monkeypatch.setattr(scorer.Words, "pieces", counted)
+    monkeypatch.setattr(scorer, "_PIECE_BYTES", 100_000)
+    lines = pa.array([chr(ord("a") + number) * 1000 for number in range(20)], pa.large_string())
+    list(score([open_scorer(str(folder / "pieces.bin"), "pieces")], lines))
+    assert len(made) > 1 and max(made) <= 100_000 and sum(made) > 200_000
+
+
+@pytest.mark.parametrize("count", [-1, -(2**63), 10**15, 3 * 10**15, 6 * 10**14])
+def test_counts_that_can_not_be_are_refused(folder: Path, tmp_path: Path, count: int) -> None:
+    """fastText writes beyond its memory for labels of 10^15 and more, also together: so it never sees them."""
+    content = bytearray((folder / "hs.bin").read_bytes())
+    *_, entries, words, labels, _, _ = HEADER.unpack_from(content)
+    place = HEADER.size
+    for entry in range(entries):
+        place = content.index(0, place) + 1
+        if entry >= words:
+            struct.pack_into("<q", content, place, count)
+        place += 9
+    assert labels == 3
+    (tmp_path / "m.bin").write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        open_scorer(str(tmp_path / "m.bin"), str(count))
 
 
 def test_values_that_are_not_numbers_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from pipeline.classify import train
 from pipeline.classify.card import known_limits, render_card
 from pipeline.classify.config import ClassifyConfig, TrainConfig
 from pipeline.classify.divide import divide_labelled, resolve_split
@@ -350,3 +351,22 @@ def test_the_command_passes_its_options_on(tmp_path: Path) -> None:
     card = json.loads(done.stdout)
     assert card["split"]["by"] == "host" and card["split"]["held_out_inputs"] and len(card["autotune"]["trials"]) == 2
     assert card["held_out"]["documents"] == 30 and (tmp_path / "m.md").is_file()
+
+
+def test_a_host_is_one_group_however_it_is_written(tmp_path: Path) -> None:
+    ways = [{"url": "https://www.Site.com/1"}, {"host": "WWW.site.com."}, {"host": "site.com:8080"}, {"host": "http://site.com/"}]
+    records = [record | ways[number % 4] for number, record in enumerate(rows(16))]
+    records[-1] |= {"url": None, "host": " own name "}
+    examples = read_labelled(small([write_rows(tmp_path / "all.jsonl", records)])).examples
+    assert {example.group for of_label in examples.values() for example in of_label} == {"site.com", "own name"}
+
+
+def test_a_model_that_can_not_be_scored_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_rows(tmp_path / "all.jsonl", rows(60))
+    folder = tmp_path / "out"
+    train_model(small([path]), folder / "m.bin")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    monkeypatch.setattr(train, "probabilities", lambda model, lines, labels: np.full((len(lines), len(labels)), np.nan))
+    with pytest.raises(RunFailed, match="scores that are no numbers"):
+        train_model(small([path], seed=8), folder / "m.bin")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
