@@ -22,18 +22,15 @@ from pipeline.dedup import move as dedup
 from pipeline.documents import IngestReader
 from pipeline.engine import Engine, start_engine
 from pipeline.errors import UserError
-from pipeline.files import File, find_files, is_url, open_file, printable
+from pipeline.files import File, find_files, is_url, printable
 from pipeline.ingest import stages as ingest_stages
-from pipeline.ingest.formats import detect_format
+from pipeline.ingest.formats import detected_format
 from pipeline.progress import Progress
 from pipeline.refine import move as refine
 from pipeline.report import write_report
 from pipeline.schema import COLUMNS, TRANSIENT
 from pipeline.segment import Segment, clear_temporary, write_json
 from pipeline.splits import UNKNOWN, Part, Split, parts_of, plan_splits
-
-_HEAD_BYTES = 4096
-"""Bytes of a file that are looked at when its name doesn't tell its format."""
 
 INGEST_COLUMNS = frozenset(column.name for column in COLUMNS if column.writer == "ingest") - TRANSIENT
 
@@ -112,12 +109,6 @@ def known_format(file: File, advice: str) -> str:
             f"can't tell the format of '{file.path}' from its name or content; {advice}leave it out, or give it the usual suffix"
         )
     return found
-
-
-def detected_format(file: File) -> str | None:
-    """The format of a file by its name or first bytes; None when neither tells."""
-    with open_file(file.path) as stream:
-        return detect_format(file.name, stream.read(_HEAD_BYTES))
 
 
 def _refuse_twice(parts: list[Part]) -> None:

@@ -17,14 +17,12 @@ import pyarrow as pa
 from decontam.arrow import text_buffers
 from pipeline.documents import usable_documents
 from pipeline.errors import UserError
-from pipeline.files import find_files, open_file
-from pipeline.ingest.formats import detect_format
+from pipeline.files import find_files
+from pipeline.ingest.formats import detected_format
 from pipeline.splits import Split, parts_of
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
-_HEAD_BYTES = 4096
-
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 BUCKETS = 1 << 16
@@ -105,8 +103,7 @@ def target_tables(patterns: Sequence[str], text_column: str) -> Iterator[pa.Tabl
     """The target's documents as the readers give them: with `text`, and with `lang` where a record says it. Raises UserError as
     `read_target` does."""
     for file in find_files(patterns):
-        with open_file(file.path) as stream:
-            format_ = detect_format(file.name, stream.read(_HEAD_BYTES))
+        format_ = detected_format(file)
         if format_ not in ("jsonl", "parquet"):
             raise UserError(f"'{file.path}' is no JSONL or Parquet, which a target must be; run `onnuri ingest` on it first")
         parts = parts_of([file], "", {file.path: format_}, text_column, "id", keep_ids=False)

@@ -124,7 +124,6 @@ class RatioTask:
             raw += np.load(path, allow_pickle=False)
         target = np.zeros_like(raw)
         own = self.language or (self.languages[0] if len(self.languages) == 1 else None)
-        anything = False
         for table in target_tables(self.patterns, self.text_column):
             documents = describe(table, self.language_of, {})
             unknown = _rows_of(documents, UNKNOWN_LANGUAGE)
@@ -133,12 +132,11 @@ class RatioTask:
                     f"a target of phase {self.phase} has no field lang and the mix has {' and '.join(self.languages)}; "
                     f"set balance.phases.{self.phase}.importance.language, or add the field"
                 )
-            anything = anything or len(table) > 0
             for place, language in enumerate(self.languages):
                 rows = _rows_of(documents, language)
                 rows = np.union1d(rows, unknown) if language == own else rows
                 target[place] += ngram_counts(table.column("text").take(pa.array(rows)))
-        if anything and not target.any() and self._has_text():
+        if not target.any() and self._has_text():
             raise UserError(
                 f"no target of phase {self.phase} is in a language of the mix ({', '.join(self.languages)}); check their field lang"
             )

@@ -18,9 +18,9 @@ from pipeline.classify.config import TrainConfig
 from pipeline.classify.lines import normal_lines
 from pipeline.documents import DocumentReader
 from pipeline.errors import UserError
-from pipeline.files import File, find_files, is_url, open_file
+from pipeline.files import File, find_files, is_url
 from pipeline.ingest.decode import host_of
-from pipeline.ingest.formats import detect_format
+from pipeline.ingest.formats import detected_format
 from pipeline.shards import file_facts
 from pipeline.splits import Split, parts_of
 
@@ -29,8 +29,6 @@ UNKNOWN_LANGUAGE = "und"
 
 _OWN_COLUMNS = {"id": "source_id", "title": "title", "url": "url", "date": "date"}
 """Fields that the readers give a column of their own; every other field arrives in `meta`."""
-
-_HEAD_BYTES = 4096
 
 MOST_LABELS = 1000
 """A field of more values is hardly a label; fastText's time per document and the confusion matrix grow with their number and its square."""
@@ -87,8 +85,7 @@ def labelled_files(settings: TrainConfig) -> list[tuple[File, str]]:
 def _files(patterns: Sequence[str]) -> list[tuple[File, str]]:
     found = []
     for file in find_files(patterns):
-        with open_file(file.path) as stream:
-            format_ = detect_format(file.name, stream.read(_HEAD_BYTES))
+        format_ = detected_format(file)
         if format_ not in ("jsonl", "parquet"):
             is_what = f"is {format_}" if format_ else "is neither"
             raise UserError(f"labelled documents must be JSONL or Parquet, and '{file.path}' {is_what}; convert it or leave it out")

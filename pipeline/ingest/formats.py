@@ -7,6 +7,8 @@ import zlib
 
 import zstandard
 
+from pipeline.files import File, open_file
+
 GZIP_MAGIC = b"\x1f\x8b\x08"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
@@ -48,6 +50,12 @@ def detect_format(name: str, head: bytes) -> str | None:
     """
     content = uncompressed_head(head)
     return _by_magic(content) or _by_name(name) or _by_start(content)
+
+
+def detected_format(file: File) -> str | None:
+    """The format of a file by its name or first bytes; None when neither tells."""
+    with open_file(file.path) as stream:
+        return detect_format(file.name, stream.read(_HEAD_BYTES))
 
 
 def is_skippable(head: bytes) -> bool:
