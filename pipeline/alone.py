@@ -58,7 +58,7 @@ def plan_documents(inputs: Inputs, needs_text: bool = True) -> tuple[list[Split]
     """
     parts, available = [], frozenset({"id", "text"})
     lifted: frozenset[str] | None = None
-    for part in _parts(inputs):
+    for part in input_parts(inputs):
         columns = _shard_columns(part) if (inputs.text_column, inputs.id_column) == ("text", "id") else None
         if columns is not None and needs_text and "text" not in columns:
             raise UserError(f"the shard '{part.path}' has no texts; give kept/ or dropped/ of a stage that wrote them")
@@ -83,10 +83,11 @@ def _lifted(part: Part) -> frozenset[str]:
 
 def plan_raw(inputs: Inputs) -> list[Split]:
     """Splits over crawl files of any format, for ingest alone."""
-    return plan_splits([replace(part, keep_ids=False) for part in _parts(inputs)], _SPLIT_BYTES)
+    return plan_splits([replace(part, keep_ids=False) for part in input_parts(inputs)], _SPLIT_BYTES)
 
 
-def _parts(inputs: Inputs) -> list[Part]:
+def input_parts(inputs: Inputs) -> list[Part]:
+    """The files that a command's inputs name, each as one part. Raises UserError where nothing is found or a format can't be told."""
     files = find_files(inputs.paths)
     formats = {file.path: known_format(file, "") for file in files}
     return parts_of(files, "", formats, inputs.text_column, inputs.id_column, keep_ids=True)
