@@ -14,9 +14,7 @@ from tokenizer import pretoken_kernel as kernel
 from tokenizer.unicode_classes import CODE_POINTS, class_table
 from tokenizer.words import Words
 
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """The regular expression of Qwen2's tokenizer: letters in one run, each digit alone, the space with the word that follows. Every bulk
 encoder knows it, and `pretoken_kernel` makes its splits."""
 
@@ -105,6 +103,7 @@ class WordCounter:
         self._max_document_bytes = _NO_LIMIT if max_document_bytes is None else max_document_bytes
         self._state = np.zeros(4, np.int64)
         self._totals = np.zeros(kernel.TOTALS, np.int64)
+        self._text_bytes = 0
         self._arena = np.zeros(_FIRST_BYTES, np.uint8)
         self._slots = np.zeros(kernel.SLOT * _FIRST_SLOTS, np.uint64)
 
@@ -120,10 +119,10 @@ class WordCounter:
     @property
     def totals(self) -> dict[str, int]:
         """What was seen since the counter was made, by name: `occurrences` and `bytes` of counted words, `long_occurrences` and
-        `long_bytes` of those left out for their length, `beyond_bytes` behind the limit of a document. Weights count in all of them, and
-        the bytes add up to those of the texts in NFC."""
+        `long_bytes` of those left out for their length, `beyond_bytes` behind the limit of a document, and `text_bytes` of the texts in
+        NFC, to which the others add up. Weights count in all of them."""
         names = ("occurrences", "bytes", "long_occurrences", "long_bytes", "beyond_bytes")
-        return dict(zip(names, self._totals.tolist(), strict=True))
+        return {"text_bytes": self._text_bytes, **dict(zip(names, self._totals.tolist(), strict=True))}
 
     def add(self, texts: pa.Array, weights: np.ndarray | None = None) -> None:
         """Count a large_string array of any texts. weights: int64 per text, how often it counts, 0 or more (default 1)."""
@@ -131,6 +130,7 @@ class WordCounter:
         factors = np.ones(len(texts), np.int64) if weights is None else np.ascontiguousarray(weights, np.int64)
         if len(factors) != len(texts) or (factors < 0).any():
             raise ValueError("weights must be one per text, none negative")
+        self._text_bytes += int(np.diff(offsets) @ factors)
         self._begin()
         limits = self._max_word_bytes, self._max_document_bytes
         while kernel.count(data, offsets, factors, class_table(), *limits, *self._table(), self._state, self._totals):

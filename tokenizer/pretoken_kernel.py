@@ -255,9 +255,7 @@ def _same(arena: np.ndarray, place: int, data: np.ndarray, start: int, size: int
 
 
 @numba.njit(types.boolean(_U8, types.int64, types.int64, _U64_OUT, _U8_OUT, _I64_OUT, types.int64), cache=True, nogil=True, inline="always")
-def _count_word(
-    data: np.ndarray, start: int, size: int, slots: np.ndarray, arena: np.ndarray, state: np.ndarray, weight: int
-) -> bool:
+def _count_word(data: np.ndarray, start: int, size: int, slots: np.ndarray, arena: np.ndarray, state: np.ndarray, weight: int) -> bool:
     """Add `weight` to a word's count; False when it is new and the table has no room for it.
 
     slots: a power of two of SLOT numbers, at most half of them taken. Words are told apart by their bytes, hashes only find them.
@@ -358,6 +356,14 @@ def add(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, slots: np.nda
     return DONE
 
 
+@numba.njit(types.uint64(_U8_OUT, types.uint64, types.uint64), cache=True, nogil=True)
+def _slot_hash(arena: np.ndarray, low: np.uint64, high: np.uint64) -> np.uint64:
+    """The hash of the word in a slot."""
+    if high & LONG:
+        return word_hash(arena, np.int64(low >> _PLACE_SHIFT), np.int64(low & _SIZE))
+    return _key_hash(_HASH_START, low, high)
+
+
 @numba.njit(types.void(_U64_OUT, _U8_OUT, _U64_OUT), cache=True, nogil=True)
 def move_slots(slots: np.ndarray, arena: np.ndarray, larger: np.ndarray) -> None:
     """Enter all words of a table into another one's slots, which are all 0."""
@@ -366,11 +372,7 @@ def move_slots(slots: np.ndarray, arena: np.ndarray, larger: np.ndarray) -> None
         low, high = slots[at], slots[at + 1]
         if high == 0:
             continue
-        if high & LONG:
-            value = word_hash(arena, np.int64(low >> _PLACE_SHIFT), np.int64(low & _SIZE))
-        else:
-            value = _key_hash(_HASH_START, low, high)
-        slot = value & mask
+        slot = _slot_hash(arena, low, high) & mask
         while larger[slot * np.uint64(SLOT) + np.uint64(1)] != 0:
             slot = (slot + np.uint64(1)) & mask
         to = slot * np.uint64(SLOT)
@@ -386,19 +388,13 @@ def list_words(slots: np.ndarray, arena: np.ndarray, places: np.ndarray, sizes: 
         if high == 0:
             continue
         places[found] = at
-        if high & LONG:
-            sizes[found] = np.int64(low & _SIZE)
-            hashes[found] = word_hash(arena, np.int64(low >> _PLACE_SHIFT), sizes[found])
-        else:
-            sizes[found] = np.int64(high >> _SIZE_SHIFT)
-            hashes[found] = _key_hash(_HASH_START, low, high)
+        sizes[found] = np.int64(low & _SIZE if high & LONG else high >> _SIZE_SHIFT)
+        hashes[found] = _slot_hash(arena, low, high)
         found += 1
 
 
 @numba.njit(types.void(_U64_OUT, _U8_OUT, _I64, _I64, _U8_OUT, _I64_OUT), cache=True, nogil=True)
-def read_words(
-    slots: np.ndarray, arena: np.ndarray, places: np.ndarray, offsets: np.ndarray, data: np.ndarray, counts: np.ndarray
-) -> None:
+def read_words(slots: np.ndarray, arena: np.ndarray, places: np.ndarray, offsets: np.ndarray, data: np.ndarray, counts: np.ndarray) -> None:
     """Write the bytes and counts of the words whose slots are at `places`; word i goes to data[offsets[i]:offsets[i + 1]]."""
     for word in range(len(places)):
         at, to = places[word], offsets[word]

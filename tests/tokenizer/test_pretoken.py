@@ -216,7 +216,14 @@ def test_long_words_are_left_out_and_counted():
     counter = WordCounter(8)
     counter.add(array("abcdefg hijklmn opqrstuv", "가나다"), np.array([2, 3], np.int64))
     assert counted(counter.words()) == {b"abcdefg": 2, b" hijklmn": 2}
-    assert counter.totals == {"occurrences": 4, "bytes": 30, "long_occurrences": 5, "long_bytes": 2 * 9 + 3 * 9, "beyond_bytes": 0}
+    assert counter.totals == {
+        "text_bytes": 2 * 24 + 3 * 9,
+        "occurrences": 4,
+        "bytes": 30,
+        "long_occurrences": 5,
+        "long_bytes": 2 * 9 + 3 * 9,
+        "beyond_bytes": 0,
+    }
 
 
 @settings(max_examples=300, deadline=None)
