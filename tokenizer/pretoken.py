@@ -82,7 +82,7 @@ def pretokens(text: str) -> list[str]:
     """The pre-tokens of one text as it stands, without normalisation: for looking at, not for bulk work."""
     data = np.frombuffer(text.encode(), np.uint8)
     ends = np.zeros(len(data), np.int64)
-    found = ends[: kernel.split(data, 0, len(data), class_table(), ends)].tolist()
+    found = ends[: kernel.split(data, class_table(), ends)].tolist()
     return [data[start:end].tobytes().decode() for start, end in zip([0, *found], found, strict=False)]
 
 
@@ -101,7 +101,7 @@ class WordCounter:
         a document (in NFC) count."""
         self._max_word_bytes = max_word_bytes
         self._max_document_bytes = _NO_LIMIT if max_document_bytes is None else max_document_bytes
-        self._state = np.zeros(4, np.int64)
+        self._state = np.zeros(kernel.STATE, np.int64)
         self._totals = np.zeros(kernel.TOTALS, np.int64)
         self._text_bytes = 0
         self._arena = np.zeros(_FIRST_BYTES, np.uint8)
@@ -140,7 +140,7 @@ class WordCounter:
         """Add words that were counted before; the limits don't apply to them, and `totals` stays."""
         self._begin()
         longest = int(np.diff(words.offsets).max(initial=0))
-        while kernel.add(words.data, words.offsets, words.counts, *self._table(), self._state):
+        while kernel.add(words.data, words.offsets, words.counts, longest, *self._table(), self._state):
             self._grow(longest)
 
     def words(self) -> Words:
@@ -174,11 +174,11 @@ class WordCounter:
         self._state[kernel.ROW] = self._state[kernel.POSITION] = 0
 
     def _grow(self, longest: int) -> None:
-        """Double what is full: the arena when it can't hold one more word of `longest` bytes, the slots when half of them are taken."""
+        """Double the slots or enlarge the arena, whichever can't take one more batch of words of up to `longest` bytes."""
         used = int(self._state[kernel.ARENA])
-        if used + longest > len(self._arena):
-            self._arena = np.concatenate([self._arena[:used], np.zeros(max(used, longest, _FIRST_BYTES), np.uint8)])
-        if 2 * kernel.SLOT * (len(self) + 1) > len(self._slots):
+        if used + kernel.BATCH_BYTES + longest > len(self._arena):
+            self._arena = np.concatenate([self._arena[:used], np.zeros(max(used, kernel.BATCH_BYTES + longest), np.uint8)])
+        if 2 * kernel.SLOT * (len(self) + kernel.BATCH) > len(self._slots):
             larger = np.zeros(2 * len(self._slots), np.uint64)
             kernel.move_slots(self._slots, self._arena, larger)
             self._slots = larger
