@@ -119,9 +119,7 @@ def train(
     if merges < 0 or min_frequency < 0 or (max_token_bytes is not None and max_token_bytes < 2):
         raise UserError("BPE training needs merges >= 0, min_frequency >= 0 and max_token_bytes >= 2; correct the one that is smaller")
     if len(seeds) > merges:
-        raise UserError(
-            f"{len(seeds):,} seed merges are more than the {merges:,} merges asked for; ask for more merges or give fewer seeds"
-        )
+        raise UserError(f"{len(seeds):,} seeds are more than the {merges:,} merges asked for; ask for more merges or give fewer seeds")
     _check_counts(words)
     symbols = _lay_out(words)
     used = len(symbols)
@@ -192,9 +190,7 @@ def _apply_seeds(symbols: np.ndarray, tokens: _Tokens, seeds: Sequence[tuple[byt
     for number, (left, right) in enumerate(seeds):
         for part in (left, right):
             if part not in ids:
-                raise UserError(
-                    f"seed merge {number} joins {part!r}, which is neither a byte nor an earlier seed; put the merge that makes it first"
-                )
+                raise UserError(f"seed {number} joins {part!r}, neither a byte nor an earlier seed; put the seed that makes it first")
         if left + right in ids:
             raise UserError(f"seed {number} makes {left + right!r}, as an earlier one does; leave one of them out")
         ids[left + right] = 256 + number
@@ -207,9 +203,7 @@ def _apply_seeds(symbols: np.ndarray, tokens: _Tokens, seeds: Sequence[tuple[byt
     kernel.merge_seeds(themselves, len(themselves), keys, ranks, np.zeros(len(seeds), np.int64))
     begins = np.cumsum([0, *(kernel.HEAD + len(string) for string in strings[:-1])])
     for number in np.flatnonzero(themselves[begins] > 1).tolist():
-        raise UserError(
-            f"seed merge {number} never makes {strings[number]!r}, since earlier seeds join its bytes in another way; reorder them"
-        )
+        raise UserError(f"seed {number} never makes {strings[number]!r}, since earlier seeds join its bytes otherwise; reorder them")
     kernel.merge_seeds(symbols, len(symbols), keys, ranks, tokens.counts)
 
 
