@@ -39,6 +39,9 @@ MOST_NUMBERS = (1 << 31) - 1
 LARGEST_SKETCH = 1 << 26
 """256 MB; a small sketch lets more rare pairs into the table, and is right all the same."""
 
+SPARE = 2
+"""For each merge still to be done so many pairs are listed at most."""
+
 LEAST_SLOTS, LEAST_POOL = 1 << 12, 1 << 16
 """Of the tables. They get room for as many new pairs as they begin with, and half as many new places in the pool as there are symbols: when
 that is used up all is built anew, which is rare."""
@@ -132,7 +135,7 @@ def train(
     floor, bound = max(1, min_frequency), None
     while done < merges:
         used = kernel.compact(symbols, used)
-        threshold, tables = _build(symbols, used, tokens.lengths, longest, floor, bound)
+        threshold, tables = _build(symbols, used, tokens.lengths, longest, merges - done, floor, bound)
         tables.state[kernel.DONE] = done
         status = kernel.STOPPED
         while status == kernel.STOPPED and done < merges:
@@ -143,6 +146,7 @@ def train(
                 on_progress(done)
         if status == kernel.LOW and threshold == floor:
             break
+        del tables  # before others are built
         bound = threshold - 1 if status == kernel.LOW else int(tokens.counts[done - 1])
     if on_progress is not None:
         on_progress(done)
@@ -207,7 +211,9 @@ def _apply_seeds(symbols: np.ndarray, tokens: _Tokens, seeds: Sequence[tuple[byt
     kernel.merge_seeds(symbols, len(symbols), keys, ranks, tokens.counts)
 
 
-def _build(symbols: np.ndarray, used: int, lengths: np.ndarray, longest: int, floor: int, bound: int | None) -> tuple[int, _Tables]:
+def _build(
+    symbols: np.ndarray, used: int, lengths: np.ndarray, longest: int, wanted: int, floor: int, bound: int | None
+) -> tuple[int, _Tables]:
     """Count all pairs and list those that reach a threshold: that, and the tables.
 
     floor: what a pair must reach to be merged at all. bound: no pair occurs more often; None if nothing is known.
@@ -220,6 +226,9 @@ def _build(symbols: np.ndarray, used: int, lengths: np.ndarray, longest: int, fl
     keys, counts, windows = _count(symbols, used, sketch, least, lengths, longest)
     threshold = max(least, int(counts.max()) // FALL)
     chosen = np.flatnonzero(counts >= threshold)
+    if len(chosen) > SPARE * wanted:
+        threshold = int(np.partition(counts[chosen], -SPARE * wanted)[-SPARE * wanted])
+        chosen = chosen[counts[chosen] >= threshold]
     keys, counts, windows = keys[chosen], counts[chosen], windows[chosen]
     slots = _power_of_two(max(LEAST_SLOTS, 4 * len(chosen)))
     tables = _Tables(
