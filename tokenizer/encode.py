@@ -135,7 +135,9 @@ class EncodeTask:
         columns = [*_COLUMNS, *(name for name in self.group_by if name not in _COLUMNS)]
         try:
             yield from read_texts(Split(self.name, (part,)), columns, skipped)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the disk or network; Arrow's own, for damaged pages, have no number
             reason = str(error).splitlines()[0]
             raise RunFailed(f"'{part.path}' can't be read to its end ({reason}); leave it out or write it again") from error
 

@@ -96,7 +96,7 @@ class _Series:
         while row < len(lengths):
             used = self._writer.tokens if self._writer else 0
             stop = int(np.searchsorted(ends, written + self.room - used, side="right"))
-            if stop == row and used:
+            if stop <= row and used:
                 self._finish()
                 continue
             stop = max(stop, row + 1)

@@ -89,9 +89,11 @@ def plain_encoder_json(given: dict[str, Any], path: str) -> str:
     both = sorted(name for name in special & model["vocab"].keys() if name in made or len(name) == 1)
     if both:
         raise UserError(f"'{path}' makes its special token '{both[0]}' from text by merges, so a text could pass for it; rename the token")
+    others = [token for token in added if token["content"] not in special]
     vocab = {token: number for token, number in model["vocab"].items() if token not in special}
+    vocab |= {token["content"]: token["id"] for token in others}  # tokenizers counts up the ids of added tokens that aren't there
     changed = {
-        "added_tokens": [token for token in added if token["content"] not in special],
+        "added_tokens": others,
         "post_processor": None,
         "truncation": None,
         "padding": None,

@@ -167,6 +167,8 @@ def _side_car_row(path: Path, position: int) -> tuple[int, dict[str, Any], dict[
     side_car = path.with_suffix(".parquet")
     try:
         with pq.ParquetFile(side_car) as file:
+            if missing := {*_IDENTITY, "tokens"} - set(file.schema_arrow.names):
+                raise ValueError(f"it has no column {min(missing)}")
             group, before = _row_group(file.metadata, file.schema_arrow.get_field_index("first_token"), position)
             rows = file.read_row_group(group, columns=[*_IDENTITY, "tokens", "first_token"])
             metadata = file.schema_arrow.metadata or {}
@@ -182,7 +184,7 @@ def _side_car_row(path: Path, position: int) -> tuple[int, dict[str, Any], dict[
 def _row_group(metadata: pq.FileMetaData, column: int, position: int) -> tuple[int, int]:
     """The last row group that begins at or before a token, by binary search in the footer, and the rows before it."""
     low, high = 0, metadata.num_row_groups
-    if column < 0 or not high:
+    if column < 0 or not metadata.num_rows:
         raise ValueError("it has no column first_token or no rows")
     while high - low > 1:
         middle = (low + high) // 2
