@@ -3,10 +3,10 @@
     python benchmarks/tokenizer_encode.py DATA --tokenizer FOLDER [--peer-megabytes M] [--repeats N] [--check-all]
 
 DATA is the folder of development data (text/ko, text/en); FOLDER one with a tokenizer.json, as `onnuri tokenizer train` writes it. The
-texts are first written as a corpus (zstd Parquet, as balance does it). Ours reads that and writes .bin, .idx and side-cars with one worker; its
-seconds are the worker's, with the reading of Parquet, the side-car, sha256 and the check against HF. The peers only encode, with one
-thread, and only every k-th document, about M megabytes of each language; MB/s are MB of UTF-8 text a second. `--check-all` compares the
-ids of every document with HF's, which takes minutes.
+texts are first written as a corpus (zstd Parquet, as balance does it). Ours reads that and writes .bin, .idx and side-cars with one worker;
+its seconds are the worker's, with loading the tokenizer, reading Parquet, the side-car, sha256 and the check against HF. The peers only
+encode, with one thread, and only every k-th document, about M megabytes of each language; MB/s are MB of UTF-8 text in a second of
+processor time. `--check-all` compares the ids of every document with HF's, which takes minutes.
 """
 
 from __future__ import annotations

@@ -161,10 +161,15 @@ def _differs(backend: str, where: str) -> str:
 @functools.lru_cache(maxsize=2)
 def _encoder(path: str, sha256: str, backend: str) -> Encoder:
     """The worker's encoder, kept from split to split: what it remembers makes it fast."""
+    return Encoder(_tokenizer(path, sha256), backend)
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer(path: str, sha256: str) -> TokenizerFile:
     tokenizer = load_tokenizer(Path(path).parent)
     if tokenizer.sha256 != sha256:
         raise RunFailed(f"'{path}' has changed while it was in use; run again")
-    return Encoder(tokenizer, backend)
+    return tokenizer
 
 
 def _rows(part: Part, read: int) -> int:
