@@ -52,14 +52,15 @@ def count(
     """Count the words (pre-tokens) of any Parquet or JSONL: what a tokenizer is trained on. Memory doesn't grow with the corpus."""
     from pipeline.alone import Inputs, run_alone, settings_from
     from pipeline.progress import Progress
-    from tokenizer.count import SPLIT_BYTES, CountConfig, render, run
+    from tokenizer.count import SPLIT_BYTES, CountConfig, run
+    from tokenizer.summary import render_count
     from tokenizer.texts import plan_texts
 
     config = settings_from(CountConfig, {"min_count": min_count, "sample_share": sample_share}, overrides or [], "tokenizer count")
     splits = plan_texts(Inputs(inputs, text_column, id_column), SPLIT_BYTES)
     options = _options(engine, address, workers)
     manifest = run_alone("count", splits, output, config, options, Progress(quiet), lambda segment: run(segment, splits, config))
-    _print(manifest, render(manifest), as_json)
+    _print(manifest, render_count(manifest), as_json)
 
 
 @app.command(rich_help_panel=_MAKE)
@@ -169,7 +170,8 @@ def encode(
     """Turn corpus Parquet or JSONL into token shards that a trainer maps, with a table that leads every token back to its document."""
     from pipeline.alone import Inputs, run_alone, settings_from
     from pipeline.progress import Progress
-    from tokenizer.encode import SPLIT_BYTES, EncodeConfig, render, run
+    from tokenizer.encode import SPLIT_BYTES, EncodeConfig, run
+    from tokenizer.summary import render_encode
     from tokenizer.texts import plan_texts
 
     config = settings_from(EncodeConfig, {}, overrides or [], "tokenizer encode")
@@ -177,23 +179,35 @@ def encode(
     options = _options(engine, address, workers)
     work = lambda segment: run(segment, splits, tokenizer, config)  # noqa: E731
     manifest = run_alone("encode", splits, output, config, options, Progress(quiet), work)
-    _print(manifest, render(manifest), as_json)
+    _print(manifest, render_encode(manifest), as_json)
 
 
 def trace(
-    shard: Annotated[Path, typer.Argument(help="A token file (.bin), or a folder of token shards.", show_default=False)],
-    position: Annotated[
+    shard: Annotated[
+        Path,
+        typer.Argument(help="A token file (.bin) with a position, or a folder of token shards with a document id.", show_default=False),
+    ],
+    what: Annotated[
         str, typer.Argument(help="Number of a token in the file, counted from 0; of a folder, a document id.", show_default=False)
     ],
     run: Annotated[Path | None, typer.Option(help="Run directory in which to look the document up.", show_default=False)] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer folder, to show the text around the token.", show_default=False)] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Tell which web record a token of a shard came from, or where a document's tokens are."""
-    from tokenizer.trace import render, trace_back
+    """Tell which web record a token of a shard came from, or where the tokens of a document are."""
+    from tokenizer.trace import places, render_places
+    from tokenizer.trace import trace as trace_of
 
-    found = trace_back(shard, position, run, tokenizer)
-    typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1) if as_json else render(found))
+    if shard.is_dir():
+        found = places(shard, what)
+        if not found:
+            raise UserError(f"no token shard in '{shard}' holds the document '{what}'; check the id, or whether the corpus has it")
+        typer.echo(json.dumps([vars(place) for place in found], ensure_ascii=False, indent=1) if as_json else render_places(found))
+        return
+    if not what.isdigit():
+        raise UserError(f"'{what}' is not a token's number; give one from 0 up, or a folder of token shards to look for a document id")
+    one = trace_of(shard, int(what), run, tokenizer)
+    typer.echo(one.to_json() if as_json else one.render())
 
 
 def _split(given: list[str] | None) -> dict[str, float] | None:

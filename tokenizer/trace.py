@@ -247,3 +247,11 @@ def places(folder: Path, identifier: str) -> list[Place]:
         for row in rows.tolist():
             found.append(Place(str(file.path), row, table.column("first_token")[row].as_py(), table.column("tokens")[row].as_py()))
     return found
+
+
+def render_places(found: Sequence[Place]) -> str:
+    """A line per place: shard, document, tokens."""
+    return "\n".join(
+        f"{place.shard}  document {place.document:,}, tokens {place.first_token:,} to {place.first_token + place.tokens - 1:,}"
+        for place in found
+    )
