@@ -41,7 +41,7 @@ _O200K = (
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-PATTERNS = {"cl100k_base": _CL100K, "o200k_base": _O200K, "llama3": _CL100K, "llama4": _O200K}
+PATTERNS = {"cl100k": _CL100K, "cl100k_base": _CL100K, "llama3": _CL100K, "llama4": _O200K, "o200k": _O200K, "o200k_base": _O200K}
 """The expression that splits text, by the name of the rank file: a rank file doesn't hold it.
 
 Sources: `tiktoken_ext/openai_public.py` of tiktoken (cl100k_base as first published, which splits as the present one does);

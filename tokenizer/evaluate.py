@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,9 @@ OTHER = "other"
 PARALLEL = "parallel"
 """Genre of the texts of the parallel file."""
 
+_LANGUAGE_OF_PATH = re.compile("([a-z]{2,3})=(?=.)")
+"""ISO 639 code in front of a path; `lang=ko/part.parquet`, a folder that names its column, is none."""
+
 _WHOLE_FILES = 1 << 50
 """Bytes of a split: no file is cut, so that a limit holds for a file."""
 
@@ -38,16 +42,10 @@ class EvaluateConfig(Settings):
 
     tokenizers: tuple[str, ...] = Field((), description="folders of tokenizers, tokenizer.json files or rank files; NAME=PATH names one")
     baselines: tuple[str, ...] = Field((), description="more of the same, listed behind them: NAME=FILE.tiktoken.gz")
-    texts: tuple[str, ...] = Field((), description="files, globs or folders of Parquet or JSONL to measure on")
-    parallel: str | None = Field(None, description="Parquet or JSONL file that holds the same text in two languages, a column for each")
+    texts: tuple[str, ...] = Field((), description="files, globs or folders of Parquet or JSONL; ko=PATH for texts without a column lang")
+    parallel: tuple[str, ...] = Field((), description="Parquet or JSONL that holds the same text in two languages, a column for each")
     parallel_columns: tuple[str, str] = Field(
         ("ko", "en"), description="those columns, which name the languages; parity is first over second"
-    )
-    language: str | None = Field(
-        None, description="language of all texts; without it each row's column lang says it, und where it is empty"
-    )
-    genre: str | None = Field(
-        None, description="genre of all texts; without it each row's column domain says it, else source, else the file"
     )
     text_column: str = Field("text", description="column that holds the text")
     id_column: str = Field("id", description="column that holds the id")
@@ -113,6 +111,10 @@ class Evaluation:
     def languages(self) -> list[str]:
         """The languages measured, sorted."""
         return sorted({row.language for row in self.rows})
+
+    def as_json(self) -> dict[str, Any]:
+        """The evaluation as plain data."""
+        return asdict(self)
 
     def row(self, tokenizer: str, language: str, genre: str | None = None) -> Row | None:
         """The row of a tokenizer on a language, or on one genre of it."""
@@ -240,17 +242,17 @@ def run_evaluation(config: EvaluateConfig) -> Evaluation:
     no pair.
     """
     encoders = load_encoders((*config.tokenizers, *config.baselines))
-    if not config.texts and config.parallel is None:
+    if not config.texts and not config.parallel:
         raise UserError("onnuri tokenizer evaluate: there is nothing to measure on; give files with --texts or --parallel")
     measurement = Measurement(encoders, config.top_words, config.renyi_alpha)
     measured = 0
-    for texts, language, genre in _batches(config, measurement.skipped) if config.texts else ():
+    for texts, language, genre in _batches(config, measurement.skipped):
         measurement.add(texts, language, genre)
         measured += len(texts)
     if config.texts and not measured:
         left_out = ", ".join(f"{rows:,} rows with {reason}" for reason, rows in sorted(measurement.skipped.rows.items()))
         raise UserError(f"{config.texts[0]} and what else was given hold no text ({left_out or 'no rows'}); give other files with --texts")
-    if config.parallel is not None:
+    if config.parallel:
         measurement.add_parallel(_read_parallel(config))
     return measurement.result(config.parallel_columns)
 
@@ -273,11 +275,21 @@ def load_encoders(given: Sequence[str]) -> list[Encoder]:
 
 def _batches(config: EvaluateConfig, skipped: Skipped) -> Iterator[tuple[pa.Array, str, str]]:
     """Texts of one language and genre each, in the order of the files' names."""
-    inputs = Inputs(config.texts, config.text_column, config.id_column)
-    for split in plan_texts(inputs, _WHOLE_FILES):
+    by_language: dict[str | None, list[str]] = {}
+    for one in config.texts:
+        given = _LANGUAGE_OF_PATH.match(one)
+        by_language.setdefault(given[1] if given else None, []).append(one[given.end() :] if given else one)
+    for language, paths in by_language.items():
+        for part in _files(paths, config.text_column, config.id_column):
+            for table in _limited(read_texts(part, ("lang", "domain", "source"), skipped), config.limit_bytes):
+                yield from _grouped(table, language)
+
+
+def _files(paths: Sequence[str], text_column: str, id_column: str) -> Iterator[Split]:
+    """Each file as a split of its own."""
+    for split in plan_texts(Inputs(paths, text_column, id_column), _WHOLE_FILES):
         for part in split.parts:
-            for table in _limited(read_texts(Split(split.name, (part,)), ("lang", "domain", "source"), skipped), config.limit_bytes):
-                yield from _grouped(table, config)
+            yield Split(split.name, (part,))
 
 
 def _limited(tables: Iterator[pa.Table], limit_bytes: int | None) -> Iterator[pa.Table]:
@@ -293,48 +305,38 @@ def _limited(tables: Iterator[pa.Table], limit_bytes: int | None) -> Iterator[pa
             return
 
 
-def _grouped(table: pa.Table, config: EvaluateConfig) -> Iterator[tuple[pa.Array, str, str]]:
-    languages = (
-        pc.fill_null(table.column("lang"), UNKNOWN_LANGUAGE)
-        if config.language is None
-        else pa.repeat(pa.scalar(config.language), len(table))
-    )
-    genres = pc.coalesce(table.column("domain"), table.column("source"))
-    genres = genres if config.genre is None else pa.repeat(pa.scalar(config.genre), len(table))
-    keyed = pa.table({"language": languages, "genre": genres})
-    for pair in (
-        keyed.group_by(["language", "genre"], use_threads=False)
-        .aggregate([])
-        .sort_by([("language", "ascending"), ("genre", "ascending")])
-        .to_pylist()
-    ):
-        chosen = pc.and_(pc.equal(keyed.column("language"), pair["language"]), pc.equal(keyed.column("genre"), pair["genre"]))
-        texts = table.column("text").filter(chosen).combine_chunks()
-        yield texts.chunk(0) if isinstance(texts, pa.ChunkedArray) else texts, pair["language"], pair["genre"]
+def _grouped(table: pa.Table, language: str | None) -> Iterator[tuple[pa.Array, str, str]]:
+    """The table's texts by language (that of all its rows, if given) and genre."""
+    said = pa.repeat(pa.scalar(language), len(table)) if language else pc.fill_null(table.column("lang"), UNKNOWN_LANGUAGE)
+    genres = pc.fill_null(pc.coalesce(table.column("domain"), table.column("source")), OTHER)
+    keyed = pa.table({"language": said, "genre": genres})
+    pairs = keyed.group_by(["language", "genre"], use_threads=False).aggregate([]).to_pylist()
+    for key in sorted((pair["language"], pair["genre"]) for pair in pairs):
+        chosen = pc.and_(pc.equal(keyed.column("language"), key[0]), pc.equal(keyed.column("genre"), key[1]))
+        yield _one_chunk(table.column("text").filter(chosen)), *key
 
 
 def _read_parallel(config: EvaluateConfig) -> dict[str, pa.Array]:
-    """The pairs of texts as one array for each language. Raises UserError where there is none."""
-    path, columns = str(config.parallel), config.parallel_columns
+    """The pairs of texts, all in memory, as one array for each language. Raises UserError where there is none."""
+    columns, named = config.parallel_columns, "name its columns with --set parallel_columns=[ko,en]"
     if columns[0] == columns[1]:
-        raise UserError(f"the two columns of the parallel text are both '{columns[0]}'; name two with --parallel-columns")
+        raise UserError(f"both columns of the parallel text are called '{columns[0]}'; {named}")
     sides = []
     for column in columns:
-        splits = plan_texts(Inputs([path], column, config.id_column), _WHOLE_FILES)
         tables = [
-            table.select(["file", "position", "text"]) for split in splits for table in read_texts(split, ("file", "position"), Skipped())
+            table.select(["file", "position", "text"])
+            for part in _files(config.parallel, column, config.id_column)
+            for table in _limited(read_texts(part, ("file", "position"), Skipped()), config.limit_bytes)
         ]
         sides.append(pa.concat_tables(tables) if tables else None)
     left, right = sides
     pairs = left.join(right, ["file", "position"], join_type="inner", right_suffix="_other") if left and right else None
     if not pairs:
-        raise UserError(
-            f"'{path}' has no row with text in both '{columns[0]}' and '{columns[1]}'; name its columns with --parallel-columns"
-        )
-    pairs = pairs.sort_by([("file", "ascending"), ("position", "ascending")]).combine_chunks()
-    return {column: pairs.column(name).chunk(0) for column, name in zip(columns, ("text", "text_other"), strict=True)}
+        raise UserError(f"'{config.parallel[0]}' has no row with text in both '{columns[0]}' and '{columns[1]}'; {named}")
+    pairs = pairs.sort_by([("file", "ascending"), ("position", "ascending")])
+    return {column: _one_chunk(pairs.column(name)) for column, name in zip(columns, ("text", "text_other"), strict=True)}
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as plain data."""
-    return asdict(evaluation)
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined

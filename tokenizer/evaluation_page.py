@@ -16,7 +16,7 @@ from pipeline.errors import RunFailed
 from pipeline.report import text
 from pipeline.report.text import visible
 from pipeline.segment import write_json
-from tokenizer.evaluate import Evaluation, as_json
+from tokenizer.evaluate import Evaluation
 from tokenizer.evaluation_table import number, percent
 
 LANGUAGES_DRAWN = 6
@@ -48,7 +48,7 @@ class Trend:
     points: tuple[tuple[float, float], ...]
 
 
-def write_page(evaluation: Evaluation, folder: Path, trends: Sequence[Trend] = ()) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, folder: Path, trends: Sequence[Trend] = ()) -> list[Path]:
     """Write evaluation.html, evaluation.svg and evaluation.json to `folder`, each complete or as before; returns their paths.
 
     Raises RunFailed when they can't be written.
@@ -61,7 +61,7 @@ def write_page(evaluation: Evaluation, folder: Path, trends: Sequence[Trend] = (
             temporary = folder / f".{path.name}.{os.getpid()}.tmp"
             temporary.write_text(content, encoding="utf-8")
             os.replace(temporary, path)
-        write_json(paths[2], as_json(evaluation) | {"trends": [asdict(trend) for trend in trends]})
+        write_json(paths[2], evaluation.as_json() | {"trends": [asdict(trend) for trend in trends]})
     except OSError as error:
         raise RunFailed(
             f"can't write the evaluation to '{folder}': {error.strerror or error}; free space or mend permissions, then evaluate again"
@@ -100,7 +100,7 @@ def plot(evaluation: Evaluation, trends: Sequence[Trend] = ()) -> str:
         partial = [(row.tokenizer, row.partial_rate, percent(row.partial_rate)) for row in rows]
         shapes.append(_bars(_MARGIN, top, half, f"{visible(language, 20)}: tokens per word", fertility, most[0]))
         shapes.append(_bars(_MARGIN + half + _GAP, top, half, f"{visible(language, 20)}: tokens of partial characters", partial, most[1]))
-        top += _HEAD + _LINE * len(rows) + 14
+        top += _HEAD + _LINE * len(rows) + 18
     for language in sorted({trend.language for trend in trends if trend.points}):
         lines = [trend for trend in trends if trend.language == language and trend.points]
         shapes.append(_lines(top, f"{visible(language, 20)}: tokens per word by bytes of training text", lines))

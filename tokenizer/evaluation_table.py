@@ -37,7 +37,7 @@ def render(evaluation: Evaluation) -> str:
         blocks.append(_language_table(whole))
         blocks.append(_genre_table(evaluation, language))
     for reason, rows in evaluation.skipped.items():
-        blocks.append(f"left out: {count(rows)} rows with {reason}")
+        blocks.append(f"left out: {count(rows)} rows with {visible(reason, 60)}")
     return "\n\n".join(block for block in blocks if block)
 
 
