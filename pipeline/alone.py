@@ -126,7 +126,8 @@ def run_alone(
         engine = start_engine(options.engine, options.workers, options.address)
         try:
             settings = config.model_dump(mode="json")
-            work(Segment(out, move, engine, progress, config.min_kept_share, alone=True, config=settings))
+            share = getattr(config, "min_kept_share", 0.0)  # a move that only counts or encodes drops no documents
+            work(Segment(out, move, engine, progress, share, alone=True, config=settings))
         finally:
             engine.close()
     manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))

@@ -29,11 +29,14 @@ _NEEDED = {
     "protego": "robots.txt rules",
     "fasttext-numpy2": "classify",
     "jinja2": "report.html",
+    "tokenizers": "the tokenizer",
+    "gigatoken": "encoding token shards",
+    "tiktoken": "comparing with other tokenizers",
 }
 _OPTIONAL = {
     "ray": "--engine ray and `onnuri submit`",
     "s3fs": "s3:// inputs",
-    "kiwipiepy": "refine.kiwi and the preset fineweb2-ko (pip install 'onnuri[korean]')",
+    "kiwipiepy": "refine.kiwi, the preset fineweb2-ko, morpheme cuts of the tokenizer (pip install 'onnuri[korean]')",
     "torch": "training (pip install 'onnuri[train]')",
     "deepspeed": "training (pip install 'onnuri[train]')",
 }

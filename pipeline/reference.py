@@ -74,7 +74,7 @@ def _type_name(annotation: Any) -> str:
 
 def commands() -> str:
     """docs/commands.md: every command with its arguments and options."""
-    from pipeline.cli import app
+    from pipeline.__main__ import app
 
     lines = [
         "# Commands",

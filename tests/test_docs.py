@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from pipeline import reference
-from pipeline.cli import app
+from pipeline.__main__ import app
 from pipeline.config import RunConfig
 from pipeline.settings import Settings
 
