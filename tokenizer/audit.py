@@ -1,4 +1,4 @@
-"""What a vocabulary is made of, read from its tokenizer.json alone: tokens per kind, whether each language has its share, merges in order."""
+"""What a vocabulary is made of, read from its tokenizer.json alone: tokens per kind, each language's share, the order of merges."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.errors import UserError
 from tokenizer.export import TOKENIZER
 from tokenizer.scripts import MIXED_KIND, SHARED_KIND, Kinds, kinds
+from tokenizer.shares import is_exact
 from tokenizer.vocabulary import to_bytes
 
 SPECIAL, BYTE = "special", "byte"
@@ -89,12 +90,6 @@ def audit_json(content: Any, split: Mapping[str, Fraction], path: str = TOKENIZE
     )
 
 
-def is_exact(counts: Sequence[int], shares: Sequence[Fraction]) -> bool:
-    """Whether some number of tokens, parted by the shares and rounded down, gives these counts. With equal shares: all are equal."""
-    together = max(-((-count * share.denominator) // share.numerator) for count, share in zip(counts, shares, strict=True))
-    return all(int(share * together) == count for count, share in zip(counts, shares, strict=True))
-
-
 def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], list[tuple[bytes, bytes]]]:
     """(bytes by id of every token of the model, special tokens by id, merges) of a tokenizer.json."""
     try:
@@ -122,8 +117,7 @@ def _name(token: int, value: bytes, specials: Mapping[int, str], found: Kinds, p
 
 def _spread(places: Sequence[int]) -> list[int]:
     """At most _EXAMPLES of the places, evenly spread."""
-    chosen = np.linspace(0, len(places) - 1, min(_EXAMPLES, len(places))).astype(int) if places else []
-    return [places[index] for index in chosen]
+    return [places[index] for index in np.linspace(0, len(places) - 1, min(_EXAMPLES, len(places))).astype(int).tolist()]
 
 
 def _shown(token: bytes) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -77,11 +76,11 @@ def merges_to_train(name: str, budget: int, split: Mapping[str, Fraction], share
 class _Offer:
     """What of a list can be used: positions of its tokens of its own language, and of those that are of no language."""
 
-    list: MergeList
+    source: MergeList
     own: np.ndarray
     shared: np.ndarray
     usable: np.ndarray
-    shared_tokens: list[bytes] = field(default_factory=list)
+    shared_tokens: list[bytes]
 
     @staticmethod
     def of(merges: MergeList, languages: Sequence[str]) -> _Offer:
@@ -97,11 +96,11 @@ class _Offer:
 
     def least(self, wanted: int) -> int:
         """The shortest prefix of the list with `wanted` tokens of its language (all of it if there are fewer)."""
-        return int(self.own[wanted - 1]) + 1 if 0 < wanted <= len(self.own) else (0 if wanted <= 0 else len(self.list))
+        return int(self.own[wanted - 1]) + 1 if 0 < wanted <= len(self.own) else (0 if wanted <= 0 else len(self.source))
 
     def most(self, wanted: int) -> int:
         """The longest such prefix."""
-        return int(self.own[wanted]) if wanted < len(self.own) else len(self.list)
+        return int(self.own[wanted]) if wanted < len(self.own) else len(self.source)
 
     def shared_in(self, prefix: int) -> list[bytes]:
         """Tokens of no language among the first `prefix` merges."""
@@ -139,7 +138,7 @@ class _Plan:
 
     def targets(self, n: int) -> list[int]:
         """Tokens of each language: its share of `n`, in whole tokens."""
-        return [int(self.split[offer.list.name] * n) for offer in self.languages]
+        return [int(self.split[offer.source.name] * n) for offer in self.languages]
 
     def shared_target(self, n: int) -> int:
         """Tokens of no language: the rest, with what rounding leaves."""
@@ -147,7 +146,8 @@ class _Plan:
 
     def needed(self, n: int) -> set[bytes]:
         """Tokens of no language that come with the languages' tokens whether one wants them or not."""
-        return set().union(*(o.shared_in(o.least(t)) for o, t in zip(self.languages, self.targets(n), strict=True)))
+        found: set[bytes] = set()
+        return found.union(*(o.shared_in(o.least(t)) for o, t in zip(self.languages, self.targets(n), strict=True)))
 
     def available(self, n: int) -> int:
         """Tokens of no language that can be had beside them."""
@@ -190,9 +190,14 @@ def compose(
     vocabulary.check()
     facts = {}
     for offer in (*languages, shared):
-        name = offer.list.name
+        name = offer.source.name
         taken = vocabulary.origin.count(name)
-        facts[name] = {"offered": len(offer.list), "taken": taken, "of_another_kind": int((~offer.usable).sum()), "seeds": offer.list.seeds}
+        facts[name] = {
+            "offered": len(offer.source),
+            "taken": taken,
+            "of_another_kind": int((~offer.usable).sum()),
+            "seeds": offer.source.seeds,
+        }
     return Composition(vocabulary, facts)
 
 
@@ -221,7 +226,7 @@ def _language_merges(plan: _Plan, shared_merges: int | None, specials: int) -> i
     return n
 
 
-def _last(holds: Any, first: int, last: int) -> int:
+def _last(holds: Callable[[int], bool], first: int, last: int) -> int:
     """The greatest number of first..last for which `holds`, which is true up to some number and false behind it; true at `first`."""
     while first < last:
         middle = (first + last + 1) // 2
@@ -232,17 +237,17 @@ def _last(holds: Any, first: int, last: int) -> int:
 def _require_tokens(plan: _Plan, n: int, specials: int) -> None:
     """Raises UserError naming the language whose words give fewer tokens than it is to have."""
     for offer, target in zip(plan.languages, plan.targets(n), strict=True):
-        name, has = offer.list.name, len(offer.own)
+        name, has = offer.source.name, len(offer.own)
         if target <= has:
             continue
-        if not offer.list.exhausted:
-            raise RuntimeError(f"the list {name} was trained to {len(offer.list)} merges, which give {has} tokens of {target}")
-        if not len(offer.list) or not has:
+        if not offer.source.exhausted:
+            raise RuntimeError(f"the list {name} was trained to {len(offer.source)} merges, which give {has} tokens of {target}")
+        if not len(offer.source) or not has:
             raise UserError(
                 f"the counts hold no words in the script of '{name}', which is to have {target:,} tokens; "
                 f"count text of this language too, or leave it out of --split"
             )
-        largest = min(int(len(each.own) / plan.split[each.list.name]) for each in plan.languages if plan.split[each.list.name])
+        largest = min(int(len(each.own) / plan.split[each.source.name]) for each in plan.languages if plan.split[each.source.name])
         size = specials + BYTES + largest + int(largest * SHARED_SHARE / (1 - SHARED_SHARE))
         raise UserError(
             f"the words of '{name}' give {has:,} tokens, and the vocabulary is to have {target:,} of them; "
@@ -259,7 +264,7 @@ def _prefixes(plan: _Plan, n: int) -> list[int]:
     prefixes = [offer.least(target) for offer, target in zip(plan.languages, targets, strict=True)]
     limits = [offer.most(target) for offer, target in zip(plan.languages, targets, strict=True)]
     chosen, wanted = plan.needed(n), plan.shared_target(n)
-    shared_prefix = _fill(plan.shared, 0, len(plan.shared.list), chosen, wanted)
+    shared_prefix = _fill(plan.shared, 0, len(plan.shared.source), chosen, wanted)
     for index, (offer, limit) in enumerate(zip(plan.languages, limits, strict=True)):
         prefixes[index] = _fill(offer, prefixes[index], limit, chosen, wanted)
     return [*prefixes, shared_prefix]
@@ -284,7 +289,7 @@ def _emit(offers: Sequence[_Offer], prefixes: Sequence[int], specials: Sequence[
     origin: list[str] = []
     counts: list[int] = []
     for offer, place in _interleaved(offers, prefixes):
-        merges = offer.list
+        merges = offer.source
         token = merges.tokens[place]
         if token in owner:
             continue
@@ -310,8 +315,8 @@ def _interleaved(offers: Sequence[_Offer], prefixes: Sequence[int]) -> Iterator[
     keys, sources, places = [], [], []
     for source, (offer, prefix) in enumerate(zip(offers, prefixes, strict=True)):
         # No merge is more frequent than one learned before it; should counts say otherwise, the list's order holds.
-        seeds = np.full(offer.list.seeds, np.iinfo(np.int64).max)
-        key = np.concatenate([seeds, np.minimum.accumulate(offer.list.counts[offer.list.seeds :])])
+        seeds = np.full(offer.source.seeds, np.iinfo(np.int64).max)
+        key = np.concatenate([seeds, np.minimum.accumulate(offer.source.counts[offer.source.seeds :])])
         chosen = np.flatnonzero(offer.usable[:prefix])
         keys.append(key[chosen])
         places.append(chosen)

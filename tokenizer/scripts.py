@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from tokenizer.pretoken import WordCounter
 from tokenizer.scripts_kernel import MIXED, NO_LETTER, cut_words, token_classes
 from tokenizer.unicode_classes import CODE_POINTS, OTHER_LETTER, language_table
 from tokenizer.words import Words
@@ -70,7 +71,7 @@ def by_language(words: Words, languages: Sequence[str]) -> dict[str, Words]:
     """The words cut between letters of different languages (" AI가" is " AI" and "가"), as one table per language and one `shared`.
 
     Letters of no language of the split are one more class when it comes to cutting, and their pieces are `shared`, as are those
-    without letters. Equal pieces are one word with the sum of their counts, in the order of first occurrence.
+    without letters. Equal pieces are one word with the sum of their counts, in the order of their hashes.
     """
     table = language_table(tuple(languages))
     empty = np.zeros(0, np.int64)
@@ -80,19 +81,17 @@ def by_language(words: Words, languages: Sequence[str]) -> dict[str, Words]:
     cut_words(data, offsets, table, starts, sources, letters)
     letters[letters == OTHER_LETTER] = 0
     # the pieces lie one behind the other where the words lay: the same memory, with more offsets
-    table_of_pieces = binary_table(Words(data, np.append(starts, offsets[-1:]), words.counts[sources]))
+    laid_out = binary_table(Words(data, np.append(starts, offsets[-1:]), words.counts[sources]))
     chosen = {language: letters == place + 1 for place, language in enumerate(languages)} | {SHARED_KIND: letters == 0}
-    return {name: _summed(table_of_pieces.filter(pa.array(rows))) for name, rows in chosen.items()}
+    return {name: summed([Words.from_table(laid_out.filter(pa.array(rows)))]) for name, rows in chosen.items()}
 
 
-def summed(parts: Sequence[Words]) -> Words:
-    """All words of the parts, equal ones once with the sum of their counts, in the order of first occurrence."""
-    return _summed(pa.concat_tables([binary_table(part) for part in parts]))
-
-
-def _summed(table: pa.Table) -> Words:
-    grouped = table.group_by("word", use_threads=False).aggregate([("count", "sum")])
-    return Words.from_table(grouped.rename_columns({"count_sum": "count"}))
+def summed(parts: Iterable[Words]) -> Words:
+    """All words of the parts, equal ones once with the sum of their counts, in the order of their hashes."""
+    counter = WordCounter(max_word_bytes=0)
+    for part in parts:
+        counter.add_words(part)
+    return counter.words()
 
 
 def binary_table(words: Words) -> pa.Table:
