@@ -23,23 +23,34 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.alone import Inputs, run_alone
+from pipeline.errors import UserError
+from pipeline.progress import Progress
+from pipeline.run import Options
+from pipeline.segment import Segment
+from pipeline.splits import Split
+from tokenizer import count, train
 from tokenizer.baselines import Encoder, load_encoder
+from tokenizer.count import CountConfig
 from tokenizer.evaluate import Evaluation, Measurement
 from tokenizer.evaluation_page import Trend, write_evaluation
 from tokenizer.evaluation_table import render
+from tokenizer.texts import plan_texts
+from tokenizer.train import TrainConfig
 
 PARTS = ("table", "parity", "trend", "seeds", "morphemes")
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -52,6 +63,7 @@ KOREAN_TARGET, ENGLISH_MARGIN = 2.0, 0.03
 """What is asked of ours: Korean tokens per word below the first, English ones at most that share above Llama 3's."""
 
 ROWS_PER_BATCH = 2000
+SPLIT_BYTES = 16 << 20
 HELD_OUT, UNSEEN_TEXT = "held out", "unseen"
 
 
@@ -98,7 +110,7 @@ def prepare(data: Path, folder: Path, every: int) -> Data:
 
 
 class Workshop:
-    """Counts and tokenizers made by the product's commands, each once; seconds of each are kept."""
+    """Counts and tokenizers, made as the commands make them, each once; seconds of each are kept."""
 
     def __init__(self, data: Data, folder: Path, vocab_size: int, workers: int) -> None:
         self._data, self._folder, self._vocab_size, self._workers = data, folder, vocab_size, workers
@@ -107,18 +119,20 @@ class Workshop:
     def counts(self, share: float) -> Path:
         """Counts of that share of the documents; a larger share holds those of a smaller one."""
         folder = self._folder / f"counts-{share:g}"
-        if not folder.exists():
-            self._onnuri("count", str(self._data.training), "-o", str(folder), "--sample-share", str(share))
+        if not (folder / "manifest.json").exists():
+            splits, config = plan_texts(Inputs([str(self._data.training)]), SPLIT_BYTES), CountConfig(sample_share=share)
+            self._work("count", folder, splits, config, lambda segment: count.run(segment, splits, config))
         return folder
 
-    def tokenizer(self, name: str, share: float, *options: str) -> Encoder | None:
+    def tokenizer(self, name: str, share: float, **settings: Any) -> Encoder | None:
         """A tokenizer trained on that share; None, with the reason printed, where its words can't give the vocabulary."""
         folder = self._folder / name.replace(" ", "-")
-        if not folder.exists():
+        if not (folder / "manifest.json").exists():
+            counts, config = self.counts(share), TrainConfig(vocab_size=self._vocab_size, **settings)
             try:
-                self._onnuri("train", str(self.counts(share)), "-o", str(folder), "--vocab-size", str(self._vocab_size), *options)
-            except subprocess.CalledProcessError as error:
-                print(f"{name}: not trained: {error.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+                self._work("train", folder, [], config, lambda segment: train.run(segment, [counts], config))
+            except UserError as error:
+                print(f"{name}: not trained: {error}", file=sys.stderr)
                 return None
         return load_encoder(folder, name)
 
@@ -129,11 +143,12 @@ class Workshop:
         """
         from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-        from pipeline.ranges import HASHES, phase_seed, sampling_keys
+        from pipeline.balance.sample import phase_seed, sampling_keys
+        from tokenizer.count import HASHES, SEGMENT
         from tokenizer.pretoken import PATTERN
 
         table = pq.read_table(self._data.training)
-        drawn = sampling_keys(table.column("id"), phase_seed(0, "count")) < int(share * HASHES)
+        drawn = sampling_keys(table.column("id"), phase_seed(0, SEGMENT)) < np.uint64(int(share * HASHES))  # as `count --sample-share`
         table = table.filter(pa.array(drawn))
         tokenizer = Tokenizer(models.BPE())
         tokenizer.normalizer = normalizers.NFC()
@@ -146,7 +161,7 @@ class Workshop:
             ratio=[ratio, 1.0],
             show_progress=False,
         )
-        sides = [table.filter(pa.compute.equal(table.column("lang"), language)).column("text") for language in ("ko", "en")]
+        sides = [table.filter(pc.equal(table.column("lang"), language)).column("text") for language in ("ko", "en")]
         begin = time.perf_counter()
         trainer.train_from_iterator(tokenizer, train_iterators=[(text.as_py() for text in side) for side in sides])
         self.seconds[name] = time.perf_counter() - begin
@@ -154,13 +169,11 @@ class Workshop:
         tokenizer.save(str(self._folder / "parity" / "tokenizer.json"))
         return load_encoder(self._folder / "parity", name)
 
-    def _onnuri(self, *arguments: str) -> None:
+    def _work(self, move: str, folder: Path, splits: Sequence[Split], config: Any, work: Callable[[Segment], Any]) -> None:
         begin = time.perf_counter()
-        command = [sys.executable, "-m", "pipeline", "tokenizer", *arguments, "--workers", str(self._workers), "--quiet"]
-        subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-        name = f"{arguments[0]} {Path(arguments[arguments.index('-o') + 1]).name}"
-        self.seconds[name] = time.perf_counter() - begin
-        print(f"{name}: {self.seconds[name]:.0f} s", file=sys.stderr, flush=True)
+        run_alone(move, splits, folder, config, Options(engine="local", workers=self._workers), Progress(quiet=True), work)
+        self.seconds[f"{move} {folder.name}"] = time.perf_counter() - begin
+        print(f"{move} {folder.name}: {self.seconds[f'{move} {folder.name}']:.0f} s", file=sys.stderr, flush=True)
 
 
 def measure(encoders: Sequence[Encoder], data: Data, pairs: Sequence[dict[str, Any]], kind: str) -> Evaluation:
@@ -234,6 +247,8 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
     ratio = sum(len(pair["ko"].encode()) for pair in pairs) / sum(len(pair["en"].encode()) for pair in pairs)
     parts, ours = set(options.only), "ours"
     made: dict[str, Encoder | None] = {ours: workshop.tokenizer(ours, 1.0)}
+    if made[ours] is None:
+        sys.exit("ours could not be trained; give more text, or a smaller --vocab-size")
     trend = {share: f"ours, {share:g} of the text" for share in SHARES[:-1]} | {1.0: ours}
     if "trend" in parts:
         made |= {trend[share]: workshop.tokenizer(trend[share], share) for share in SHARES[:-1]}
@@ -242,11 +257,11 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
         parity = f"ParityBpeTrainer, {PARITY_SHARE:g}"
         made[parity] = workshop.parity(parity, PARITY_SHARE, ratio)
     if "seeds" in parts:
-        made["no seed syllables"] = workshop.tokenizer("no seed syllables", 1.0, "--set", "seed_syllables=none")
+        made["no seed syllables"] = workshop.tokenizer("no seed syllables", 1.0, seed_syllables="none")
     if "morphemes" in parts:
-        made["cut at morphemes"] = workshop.tokenizer("cut at morphemes", 1.0, "--set", "morphemes=particles")
+        made["cut at morphemes"] = workshop.tokenizer("cut at morphemes", 1.0, morphemes="particles")
     if "table" in parts:
-        made["plain BPE"] = workshop.tokenizer("plain BPE", 1.0, "--plain")
+        made["plain BPE"] = workshop.tokenizer("plain BPE", 1.0, plain=True)
         made |= {name: load_encoder(options.data / "tokenizers" / f"{file}.tiktoken.gz", name) for name, file in RANK_FILES.items()}
     encoders = [encoder for encoder in made.values() if encoder is not None]
     evaluations = {kind: measure(encoders, data, pairs, kind) for kind in (UNSEEN_TEXT, HELD_OUT)}
@@ -295,9 +310,8 @@ def _outlook(trends: Sequence[Trend]) -> str:
             (_, before), (size, after) = trend.points[-2:]
             change = 100 * (after / before - 1)
             said = "more text would still help" if change < -1 else "more text of these sources hardly helps"
-            lines.append(
-                f"{trend.tokenizer}, {trend.language}: the last doubling, to {size / 1e6:.0f} MB, changed tokens/word by {change:+.1f} %: {said}"
-            )
+            to = f"{trend.tokenizer}, {trend.language}: the last doubling, to {size / 1e6:.0f} MB"
+            lines.append(f"{to}, changed tokens/word by {change:+.1f} %: {said}")
     return "\n".join(lines)
 
 
