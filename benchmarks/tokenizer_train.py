@@ -2,11 +2,11 @@
 
     python benchmarks/tokenizer_train.py DATA [--vocab-size 102400] [--parts 4 2 1] [--workers 2] [--ours-only]
 
-DATA is the folder of development data. `--parts 4 2 1` measures a quarter, a half and all of its Korean and English documents (every n-th).
-Ours is what a user types: `onnuri tokenizer count` on Parquet with --min-count 1, then `onnuri tokenizer train`, start-up included. The peer
-is `Tokenizer.train_from_iterator` with the same normaliser, pattern and size over the same Parquet, in a process of its own with all cores:
-ordinary BPE, as it knows no split. Printed are wall seconds and peak memory: of ours the largest process (workers are processes of
-their own), of the peer its one process.
+DATA is the folder of development data. `--parts 4 2 1` measures a quarter, a half and all of its Korean and English documents (every
+n-th). Ours is what a user types: `onnuri tokenizer count` on Parquet with --min-count 1, then `onnuri tokenizer train`, start-up
+included. The peer is `Tokenizer.train_from_iterator` with the same normaliser, pattern and size over the same Parquet, in a process of
+its own with all cores: ordinary BPE, as it knows no split. Printed are wall seconds and peak memory: of ours the largest process (workers
+are processes of their own), of the peer its one process.
 """
 
 from __future__ import annotations
@@ -76,9 +76,8 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 def train_peer(path: str, vocab_size: int) -> None:
     """What users do today: `tokenizers` from an iterator over Parquet."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-
     from tokenizer.pretoken import PATTERN
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -102,9 +101,8 @@ def main() -> None:
     parser.add_argument("--ours-only", action="store_true", help="leave the peer out")
     options = parser.parse_args()
     onnuri = [sys.executable, "-m", "pipeline"]
-    print(
-        "| text | words | count s | GB | train s | GB | count + train s | tokenizers s | GB | times |\n|---|---|---|---|---|---|---|---|---|---|"
-    )
+    heads = ("text", "words", "count s", "GB", "train s", "GB", "count + train s", "tokenizers s", "GB", "times")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     with tempfile.TemporaryDirectory() as folder:
         for parts in options.parts:
             text, counts, out = (Path(folder) / f"{name}{parts}" for name in ("text", "counts", "tokenizer"))
