@@ -36,8 +36,14 @@ merges 4 takes 4.5 s, 16 takes 3.7 s, 64 takes 3.2 s, 256 takes 3.4 s."""
 MOST_NUMBERS = (1 << 31) - 1
 """Places of words are int32."""
 
+MOST_COUNTED = (1 << 63) - 1
+"""Counts are int64."""
+
 LARGEST_SKETCH = 1 << 26
 """256 MB; a small sketch lets more rare pairs into the table, and is right all the same."""
+
+SPARE = 2
+"""For each merge still to be done so many pairs are listed at most."""
 
 LEAST_SLOTS, LEAST_POOL = 1 << 12, 1 << 16
 """Of the tables. They get room for as many new pairs as they begin with, and half as many new places in the pool as there are symbols: when
@@ -129,10 +135,10 @@ def train(
     if seeds:
         _apply_seeds(symbols, tokens, seeds)
     longest = max_token_bytes or MOST_NUMBERS
-    floor, bound = max(1, min_frequency), None
+    floor, bound = max(1, min_frequency), MOST_COUNTED
     while done < merges:
         used = kernel.compact(symbols, used)
-        threshold, tables = _build(symbols, used, tokens.lengths, longest, floor, bound)
+        threshold, tables = _build(symbols, used, tokens.lengths, longest, merges - done, floor, bound)
         tables.state[kernel.DONE] = done
         status = kernel.STOPPED
         while status == kernel.STOPPED and done < merges:
@@ -143,6 +149,7 @@ def train(
                 on_progress(done)
         if status == kernel.LOW and threshold == floor:
             break
+        del tables  # before others are built
         bound = threshold - 1 if status == kernel.LOW else int(tokens.counts[done - 1])
     if on_progress is not None:
         on_progress(done)
@@ -165,7 +172,7 @@ def _check_counts(words: Words) -> None:
     if float(words.counts.astype(np.float64) @ lengths.astype(np.float64)) < 2.0**62:  # half the limit: far more than rounding loses
         return
     total = sum(count * length for count, length in zip(words.counts.tolist(), lengths.tolist(), strict=True))
-    if total >= 1 << 63:
+    if total > MOST_COUNTED:
         raise UserError(f"the counted words have {total:,} bytes in all, and 2^63 - 1 is the most that can be counted; divide the counts")
 
 
@@ -207,19 +214,21 @@ def _apply_seeds(symbols: np.ndarray, tokens: _Tokens, seeds: Sequence[tuple[byt
     kernel.merge_seeds(symbols, len(symbols), keys, ranks, tokens.counts)
 
 
-def _build(symbols: np.ndarray, used: int, lengths: np.ndarray, longest: int, floor: int, bound: int | None) -> tuple[int, _Tables]:
+def _build(symbols: np.ndarray, used: int, lengths: np.ndarray, longest: int, wanted: int, floor: int, bound: int) -> tuple[int, _Tables]:
     """Count all pairs and list those that reach a threshold: that, and the tables.
 
-    floor: what a pair must reach to be merged at all. bound: no pair occurs more often; None if nothing is known.
+    floor: what a pair must reach to be merged at all. bound: no pair occurs more often. wanted: merges still to be done.
     """
-    least = floor if bound is None else max(floor, bound // FALL)
-    sketch = np.zeros(0, np.uint32)
-    if bound is not None and least > 1:
-        sketch = np.zeros(min(LARGEST_SKETCH, _power_of_two(max(1 << 10, used // 4))), np.uint32)
-        kernel.fill_sketch(symbols, used, sketch)
+    sketch = np.zeros(min(LARGEST_SKETCH, _power_of_two(max(1 << 10, used // 4))), np.uint32)
+    kernel.fill_sketch(symbols, used, sketch)
+    least = max(floor, min(bound, int(sketch.max())) // FALL)
     keys, counts, windows = _count(symbols, used, sketch, least, lengths, longest)
+    del sketch
     threshold = max(least, int(counts.max()) // FALL)
     chosen = np.flatnonzero(counts >= threshold)
+    if len(chosen) > SPARE * wanted:
+        threshold = int(np.partition(counts[chosen], -SPARE * wanted)[-SPARE * wanted])
+        chosen = chosen[counts[chosen] >= threshold]
     keys, counts, windows = keys[chosen], counts[chosen], windows[chosen]
     slots = _power_of_two(max(LEAST_SLOTS, 4 * len(chosen)))
     tables = _Tables(

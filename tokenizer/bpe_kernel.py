@@ -103,11 +103,11 @@ def _allowed(left: int, right: int, lengths: np.ndarray, longest: int) -> bool:
     return lengths[left] + lengths[right] <= longest
 
 
-@numba.njit(types.int64(_I32_OUT, types.int64, _U32_OUT), cache=True, nogil=True)
-def fill_sketch(symbols: np.ndarray, used: int, sketch: np.ndarray) -> int:
-    """Add up the occurrences of all pairs by hash, up to what 32 bits hold: no less than the count of each pair. Returns all windows."""
+@numba.njit(types.void(_I32_OUT, types.int64, _U32_OUT), cache=True, nogil=True)
+def fill_sketch(symbols: np.ndarray, used: int, sketch: np.ndarray) -> None:
+    """Add up the occurrences of all pairs by hash, up to what 32 bits hold: no less than the count of each pair."""
     mask = np.uint64(len(sketch) - 1)
-    word = windows = 0
+    word = 0
     while word < used:
         size, count = symbols[word], _count(symbols, word)
         for place in range(word + HEAD, word + HEAD + size - 1):
@@ -115,9 +115,7 @@ def fill_sketch(symbols: np.ndarray, used: int, sketch: np.ndarray) -> int:
             slot = _mixed(key) & mask
             room = np.int64(_MOST - sketch[slot])
             sketch[slot] += np.uint32(min(room, count))
-        windows += size - 1
         word += HEAD + size
-    return windows
 
 
 @numba.njit(
@@ -141,13 +139,12 @@ def count_pairs(
     windows: np.ndarray,
     state: np.ndarray,
 ) -> int:
-    """Count the pairs that the sketch doesn't rule out to occur `least` times; an empty sketch rules nothing out.
+    """Count the pairs that may, by the sketch, occur `least` times.
 
     Fills a table: pairs, their counts, their windows in distinct words; state[PAIRS] says how many it has. Returns the word that
     could fill more than half of it (go on from there with a larger one, see `move_pairs`), or `used`.
     """
     mask = np.uint64(len(sketch) - 1)
-    sifted = len(sketch) > 0
     enough = np.uint32(min(least, np.int64(_MOST)))
     pairs = state[PAIRS]
     while word < used:
@@ -157,7 +154,7 @@ def count_pairs(
         count = _count(symbols, word)
         for place in range(word + HEAD, word + HEAD + size - 1):
             key = (np.int64(symbols[place]) << 32) | np.int64(symbols[place + 1])
-            if (sifted and sketch[_mixed(key) & mask] < enough) or not _allowed(symbols[place], symbols[place + 1], lengths, longest):
+            if sketch[_mixed(key) & mask] < enough or not _allowed(symbols[place], symbols[place + 1], lengths, longest):
                 continue
             slot = _slot(keys, key)
             if keys[slot] == EMPTY:
