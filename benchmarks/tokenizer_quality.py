@@ -23,11 +23,12 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class Workshop:
 
     def tokenizer(self, name: str, share: float, **settings: Any) -> Encoder | None:
         """A tokenizer trained on that share; None, with the reason printed, where its words can't give the vocabulary."""
-        folder = self._folder / name.replace(" ", "-")
+        folder = self._folder / re.sub("[^a-z0-9]+", "-", name.lower())
         if not (folder / "manifest.json").exists():
             counts, config = self.counts(share), TrainConfig(vocab_size=self._vocab_size, **settings)
             try:
@@ -186,6 +187,15 @@ def measure(encoders: Sequence[Encoder], data: Data, pairs: Sequence[dict[str, A
         sides = {language: pa.array([pair[language] for pair in pairs], pa.large_string()) for language in ("ko", "en")}
         measurement.add_parallel(sides)
     return measurement.result()
+
+
+def of_tokenizers(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
+    """The part of an evaluation that is about these tokenizers."""
+    return replace(
+        evaluation,
+        tokenizers=tuple(one for one in evaluation.tokenizers if one.tokenizer in names),
+        rows=tuple(row for row in evaluation.rows if row.tokenizer in names),
+    )
 
 
 def fertility(evaluation: Evaluation, tokenizer: str, language: str) -> float:
@@ -249,12 +259,12 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
     made: dict[str, Encoder | None] = {ours: workshop.tokenizer(ours, 1.0)}
     if made[ours] is None:
         sys.exit("ours could not be trained; give more text, or a smaller --vocab-size")
-    trend = {share: f"ours, {share:g} of the text" for share in SHARES[:-1]} | {1.0: ours}
+    trend = {share: f"ours, 1/{1 / share:g}" for share in SHARES[:-1]} | {1.0: ours}
     if "trend" in parts:
         made |= {trend[share]: workshop.tokenizer(trend[share], share) for share in SHARES[:-1]}
     if "parity" in parts:
         made[trend[PARITY_SHARE]] = made.get(trend[PARITY_SHARE]) or workshop.tokenizer(trend[PARITY_SHARE], PARITY_SHARE)
-        parity = f"ParityBpeTrainer, {PARITY_SHARE:g}"
+        parity = f"ParityBpeTrainer, 1/{1 / PARITY_SHARE:g}"
         made[parity] = workshop.parity(parity, PARITY_SHARE, ratio)
     if "seeds" in parts:
         made["no seed syllables"] = workshop.tokenizer("no seed syllables", 1.0, seed_syllables="none")
@@ -268,7 +278,8 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
 
     size = ", ".join(f"{language} {megabytes:.1f} MB" for language, megabytes in data.megabytes.items())
     blocks = [f"trained on {size}; {encoders[0].vocabulary_size:,} tokens"]
-    blocks += [f"== {kind} ==\n\n{render(evaluation)}" for kind, evaluation in evaluations.items()]
+    shown = [ours, "plain BPE", *RANK_FILES, "no seed syllables", "cut at morphemes"]
+    blocks += [f"== {kind} ==\n\n{render(of_tokenizers(evaluation, shown))}" for kind, evaluation in evaluations.items()]
     if "table" in parts:
         others = [name for name in (*RANK_FILES, "plain BPE") if made.get(name)]
         blocks += [f"{kind}\n" + "\n".join(verdict(evaluation, ours, others)) for kind, evaluation in evaluations.items()]
@@ -295,7 +306,7 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
     blocks.append("seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in workshop.seconds.items()))
     print("\n\n".join(blocks))
     if options.page:
-        write_evaluation(evaluations[UNSEEN_TEXT], options.page, trends)
+        write_evaluation(of_tokenizers(evaluations[UNSEEN_TEXT], shown), options.page, trends)
     if options.json:
         facts = {"megabytes": data.megabytes, "seconds": workshop.seconds, "jaccard": overlap, "trends": [asdict(one) for one in trends]}
         facts |= {kind: evaluation.as_json() for kind, evaluation in evaluations.items()}
@@ -309,7 +320,7 @@ def _outlook(trends: Sequence[Trend]) -> str:
         if len(trend.points) > 1:
             (_, before), (size, after) = trend.points[-2:]
             change = 100 * (after / before - 1)
-            said = "more text would still help" if change < -1 else "more text of these sources hardly helps"
+            said = "more text would still help" if change < -1 else "more of these sources would hardly help, others might"
             to = f"{trend.tokenizer}, {trend.language}: the last doubling, to {size / 1e6:.0f} MB"
             lines.append(f"{to}, changed tokens/word by {change:+.1f} %: {said}")
     return "\n".join(lines)
