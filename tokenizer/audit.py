@@ -44,9 +44,24 @@ class Audit:
     longest_bytes: int
     examples: dict[str, list[str]]
 
-    @property
     def as_json(self) -> dict[str, Any]:
+        """The audit as plain data."""
         return asdict(self)
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the vocabulary from being what a composed one is: empty when it passes."""
+        found = {
+            f"its languages don't have the shares {self._asked}": not self.exact,
+            f"{self.counts[MIXED_KIND]:,} tokens mix scripts": self.counts[MIXED_KIND] > 0,
+            "its merges aren't one per token in the order of ids": not self.one_merge_per_token,
+            f"{self.duplicates:,} tokens are the same bytes as another": self.duplicates > 0,
+        }
+        return [problem for problem, there in found.items() if there]
+
+    @property
+    def _asked(self) -> str:
+        return ", ".join(f"{language} {share:.4g}" for language, share in self.split.items())
 
 
 def audit(source: Path, split: Mapping[str, Fraction]) -> Audit:
@@ -138,8 +153,7 @@ def render(found: Audit) -> str:
         examples = "  ".join(json.dumps(example, ensure_ascii=False) for example in found.examples.get(name, []))
         lines.append(f"{name:<10}{count:>9,}  {share:>7}  {cut:>9}  {examples}".rstrip())
     lines.append(f"{'together':<10}{found.size:>9,}")
-    asked = ", ".join(f"{language} {share:.4g}" for language, share in found.split.items())
-    lines.append(f"shares {asked}: {'exact' if found.exact else 'NOT exact'}; tokens of mixed scripts: {found.counts[MIXED_KIND]:,}")
+    lines.append(f"shares {found._asked}: {'exact' if found.exact else 'NOT exact'}; tokens of mixed scripts: {found.counts[MIXED_KIND]:,}")
     order = "one per token, in the order of ids" if found.one_merge_per_token else "NOT one per token in the order of ids"
     lines.append(f"merges: {found.merges:,}, {order}; duplicates: {found.duplicates:,}; longest token: {found.longest_bytes} bytes")
     return "\n".join(lines)

@@ -16,12 +16,12 @@ _LANGUAGES = {
 }  # fmt: skip
 
 
-def write_card(folder: Path, found: Audit, facts: Mapping[str, Any], chat_template: str | None) -> None:
-    """Write README.md. facts: `config`, `counts`, `words`, `kiwi`, `sha256` and `lists` as the manifest has them."""
-    (folder / CARD).write_text(render_card(found, facts, chat_template), encoding="utf-8")
+def write_card(folder: Path, found: Audit, facts: Mapping[str, Any], own_template: bool) -> None:
+    """Write README.md. facts: `config`, `counts`, `words` and `kiwi` as the manifest has them."""
+    (folder / CARD).write_text(render_card(found, facts, own_template), encoding="utf-8")
 
 
-def render_card(found: Audit, facts: Mapping[str, Any], chat_template: str | None) -> str:
+def render_card(found: Audit, facts: Mapping[str, Any], own_template: bool) -> str:
     """The card as Markdown. It holds nothing that differs from run to run, such as times."""
     config = facts["config"]
     languages = [] if config["plain"] else list(config["split"])
@@ -37,10 +37,11 @@ def render_card(found: Audit, facts: Mapping[str, Any], chat_template: str | Non
         _settings(config, facts["kiwi"]),
         "## Use",
         _USE,
+        "## Chat",
+        _CHAT if own_template else "The chat template is in `chat_template.jinja`.",
+        "## Licence",
+        _LICENCE,
     ]
-    if chat_template is not None:
-        sections += ["## Chat", _CHAT if config["chat_template"] is None else "The chat template is in `chat_template.jinja`."]
-    sections += ["## Licence", _LICENCE]
     return "\n\n".join(sections) + "\n"
 
 
@@ -76,7 +77,7 @@ def _audit_table(found: Audit, languages: list[str]) -> str:
 def _provenance(facts: Mapping[str, Any]) -> str:
     rows = ["| counts (fingerprint) | documents | bytes of text | distinct words |", "|---|---:|---:|---:|"]
     for source in facts["counts"]:
-        numbers = " | ".join(_number(source[key]) for key in ("documents", "bytes", "words"))
+        numbers = " | ".join(_number(source[key]) for key in ("documents", "text_bytes", "words"))
         rows.append(f"| `{source['fingerprint']}` | {numbers} |")
     return "\n".join(rows)
 

@@ -26,10 +26,8 @@ app = typer.Typer(
 _MAKE, _LOOK = "Make", "Look at"
 
 TokenizerFolder = Annotated[Path, typer.Argument(help="Folder that `tokenizer train` wrote, or a tokenizer.json.", show_default=False)]
-Split = Annotated[
-    list[str] | None,
-    typer.Option(help="Share of a language's tokens, such as ko=0.5, repeatable. Default: ko=0.5 and en=0.5.", show_default=False),
-]
+Split = Annotated[str, typer.Option(help="Languages with the shares of their tokens, which add up to 1.")]
+DEFAULT_SPLIT = "ko=0.5,en=0.5"
 
 
 @app.command(rich_help_panel=_MAKE)
@@ -68,7 +66,7 @@ def train(
     counts: Annotated[list[Path], typer.Argument(help="Folders that `tokenizer count` wrote; their counts are added.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for tokenizer.json, its configuration, chat template and card.")],
     vocab_size: Annotated[int | None, typer.Option(help="Entries, special tokens among them. Default: 102400.", show_default=False)] = None,
-    split: Split = None,
+    split: Split = DEFAULT_SPLIT,
     plain: Annotated[
         bool, typer.Option("--plain", help="Ordinary BPE over all words, without a split by language: for comparison.")
     ] = False,
@@ -84,23 +82,25 @@ def train(
     from pipeline.progress import Progress
     from tokenizer.audit import audit as audit_of
     from tokenizer.audit import render
+    from tokenizer.shares import exact_shares, parse_split
     from tokenizer.train import TrainConfig, run
 
-    given = {"vocab_size": vocab_size, "split": _split(split), "plain": plain or None}
+    given = {"vocab_size": vocab_size, "split": parse_split(split), "plain": plain or None}
     config = settings_from(TrainConfig, given, overrides or [], "tokenizer train")
     options = _options(engine, address, workers)
     manifest = run_alone("train", [], output, config, options, Progress(quiet), lambda segment: run(segment, counts, config))
-    found = audit_of(output, None if config.plain else config.split)
+    found = audit_of(output, exact_shares(config.split))
     _print(manifest, f"{render(found)}\n{output / 'tokenizer.json'}", as_json)
 
 
 @app.command(rich_help_panel=_LOOK)
-def audit(tokenizer: TokenizerFolder, split: Split = None, as_json: opt.Json = False) -> None:
+def audit(tokenizer: TokenizerFolder, split: Split = DEFAULT_SPLIT, as_json: opt.Json = False) -> None:
     """Count a vocabulary's entries by language, from tokenizer.json alone; fails when they don't have the shares of the split."""
     from tokenizer.audit import audit as audit_of
     from tokenizer.audit import render
+    from tokenizer.shares import exact_shares, parse_split
 
-    found = audit_of(tokenizer, _split(split) or {"ko": 0.5, "en": 0.5})
+    found = audit_of(tokenizer, exact_shares(parse_split(split)))
     typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1) if as_json else render(found))
     if found.problems:
         raise RunFailed(f"'{tokenizer}' does not pass the audit: {found.problems[0]}")
@@ -136,7 +136,9 @@ def evaluate(
 ) -> None:
     """Measure tokenizers on texts: tokens per word, bytes per token, parity, partial characters, coverage, by language and genre."""
     from pipeline.alone import settings_from
-    from tokenizer.evaluate import EvaluateConfig, render, run_evaluation, write_evaluation
+    from tokenizer.evaluate import EvaluateConfig, run_evaluation
+    from tokenizer.evaluation_page import write_evaluation
+    from tokenizer.evaluation_table import render
 
     given = {
         "tokenizers": [str(path) for path in tokenizers],
@@ -208,20 +210,6 @@ def trace(
         raise UserError(f"'{what}' is not a token's number; give one from 0 up, or a folder of token shards to look for a document id")
     one = trace_of(shard, int(what), run, tokenizer)
     typer.echo(one.to_json() if as_json else one.render())
-
-
-def _split(given: list[str] | None) -> dict[str, float] | None:
-    """`ko=0.5` entries as a map. Raises UserError for one of another form."""
-    if not given:
-        return None
-    shares: dict[str, float] = {}
-    for entry in given:
-        name, _, share = entry.partition("=")
-        try:
-            shares[name.strip()] = float(share)
-        except ValueError:
-            raise UserError(f"--split '{entry}' is not of the form ko=0.5") from None
-    return shares
 
 
 def _options(engine: opt.EngineName, address: str | None, workers: int | None) -> Options:

@@ -122,11 +122,10 @@ def vocabulary_table(vocabulary: Vocabulary, languages: Sequence[str]) -> pa.Tab
     )
 
 
-def write_tokenizer(folder: Path, vocabulary: Vocabulary, languages: Sequence[str], chat_template: str | None) -> None:
-    """Write TOKENIZER, CONFIG, TABLE and, where there is one, TEMPLATE."""
+def write_tokenizer(folder: Path, vocabulary: Vocabulary, languages: Sequence[str], chat_template: str) -> None:
+    """Write TOKENIZER, CONFIG, TABLE and TEMPLATE."""
     (folder / TOKENIZER).write_text(tokenizer_json(vocabulary), encoding="utf-8")
     config = json.dumps(tokenizer_config(vocabulary.specials), indent=2, ensure_ascii=False)
     (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
-    if chat_template is not None:
-        (folder / TEMPLATE).write_text(chat_template, encoding="utf-8")
+    (folder / TEMPLATE).write_text(chat_template, encoding="utf-8")
     write_table(folder / TABLE, vocabulary_table(vocabulary, languages))

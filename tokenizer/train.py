@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
+import xxhash
 from pydantic import Field, model_validator
 
 from pipeline import __version__
@@ -26,6 +28,7 @@ from tokenizer.shares import exact_shares
 from tokenizer.special_tokens import NAMED, TOTAL
 from tokenizer.train_tasks import ALL, BpeTask, ComposeTask, CutTask, ListPlan, MorphemeTask, WordsTask
 
+SEGMENT = "train"
 KOREAN = "ko"
 
 _WORDS_PER_TASK = 100_000
@@ -81,6 +84,7 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     The result depends on the counts and the configuration alone, not on the order of `counts` or the number of workers.
     Raises UserError for folders that are no counts or were made with another pattern, and where the words can't give the vocabulary.
     """
+    write_json(segment.directory / "manifest.json", {"segment": SEGMENT, "finished": False})
     sources = _sources(counts)
     split = exact_shares(config.split)
     _check_seeds(config, split)
@@ -89,7 +93,7 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     names = [ALL] if config.plain else [*split, SHARED_KIND]
     lists = _merges(segment, words, names, split, config)
     learned_from = {name: {key: facts for key, facts in words[name].items() if key != "path"} for name in names}
-    provenance = [{key: manifest.get(key) for key in _PROVENANCE} for _, manifest in sources]
+    provenance = [{key: manifest[key] for key in _PROVENANCE} for _, manifest in sources]
     settings = config.model_dump(mode="json")
     kiwi = kiwi_version() if config.morphemes != "none" else None
     facts = {"config": settings, "counts": provenance, "words": learned_from, "kiwi": kiwi}
@@ -106,7 +110,8 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     )
     (composed,) = segment.step("compose", [task], into=segment.directory)
     manifest = {
-        "segment": "train",
+        "segment": SEGMENT,
+        "finished": True,
         "version": __version__,
         "tokenizer_sha256": composed["sha256"],
         "vocab_size": config.vocab_size,
@@ -123,24 +128,35 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     return manifest
 
 
-_PROVENANCE = ("fingerprint", "documents", "bytes", "words", "occurrences", "config")
-"""What is told on of each folder of counts."""
+_PROVENANCE = ("fingerprint", "corpus_fingerprint", "documents", "text_bytes", "words", "occurrences", "left_out", "config")
+"""What is told of each folder of counts; `fingerprint` is of the counts themselves."""
 
 
 def _sources(counts: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
     """The folders with their manifests, in an order that is their content's and not the caller's."""
     if not counts:
         raise UserError("there are no counts to train on; give the folder that `onnuri tokenizer count` wrote")
-    sources = [(Path(folder), load_manifest(Path(folder))) for folder in counts]
-    for folder, manifest in sources:
+    sources: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for folder in map(Path, counts):
+        manifest = load_manifest(folder)
         if manifest["pattern"] != PATTERN:
-            raise UserError(f"'{folder}' was counted with another pattern of words than this version trains with; count again")
-    fingerprints = [str(manifest["fingerprint"]) for _, manifest in sources]
-    twice = next((place for place, mark in enumerate(fingerprints) if mark in fingerprints[:place]), None)
-    if twice is not None:
-        first = sources[fingerprints.index(fingerprints[twice])][0]
-        raise UserError(f"'{first}' and '{sources[twice][0]}' hold the same counts; name each of them once")
-    return sorted(sources, key=lambda source: str(source[1]["fingerprint"]))
+            raise UserError(f"'{folder}' was counted with another pattern of words than this version trains with; count its texts again")
+        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([part["xxh3"] for part in manifest["parts"]]).encode())
+        if fingerprint in sources:
+            raise UserError(f"'{sources[fingerprint][0]}' and '{folder}' hold the same counts; name each of them once")
+        sources[fingerprint] = folder, manifest | {"fingerprint": fingerprint}
+    return [sources[fingerprint] for fingerprint in sorted(sources)]
+
+
+def _parts(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files of a folder of counts. Raises UserError where one is missing or has another size than it was written with."""
+    paths = []
+    for part in manifest["parts"]:
+        path = (folder / part["file"]).absolute()  # workers have folders of their own
+        if not path.is_file() or path.stat().st_size != part["bytes"]:
+            raise UserError(f"'{path}' is missing or not what was counted; run `onnuri tokenizer count` again with the same arguments")
+        paths.append(str(path))
+    return paths
 
 
 def _check_seeds(config: TrainConfig, split: Mapping[str, Fraction]) -> None:
@@ -168,8 +184,8 @@ def _words(
     segment: Segment, sources: Sequence[tuple[Path, dict[str, Any]]], config: TrainConfig, languages: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
     """The steps up to one file of words per list: its path and what was left out."""
-    paths = [path for folder, _ in sources for path in sorted((folder / "counts").glob("*.parquet"))]
-    cut = [CutTask(f"cut-{place:05d}", None if config.plain else languages, (str(path),)) for place, path in enumerate(paths)]
+    paths = [path for folder, manifest in sources for path in _parts(folder, manifest)]
+    cut = [CutTask(f"cut-{place:05d}", None if config.plain else languages, (path,)) for place, path in enumerate(paths)]
     names = (ALL,) if config.plain else (*languages, SHARED_KIND)
     found = _sums(segment, "words", _step_files(segment, "cut", segment.step("cut", cut)), names, config)
     if config.morphemes == "none" or KOREAN not in names:
