@@ -53,37 +53,37 @@ class CountConfig(Settings):
     min_count: int = Field(
         1,
         ge=1,
-        description="words that occur less often are left out of the result; 1 keeps all, as training can leave them out later; "
+        description="Words that occur less often are left out of the result; 1 keeps all, as training can leave them out later; "
         "raise it where the counts themselves get too large",
     )
     max_word_bytes: int = Field(
         128,
         ge=1,
         le=65_535,
-        description="longer words are left out: they are encoded data and text without spaces, whose pairs teach nothing",
+        description="Longer words are left out: they are encoded data and text without spaces, whose pairs teach nothing",
     )
     max_document_bytes: int | None = Field(
         1_000_000,
         ge=1,
-        description="only so many bytes of each document count, to its last whole word; longer ones are mostly dumps and lists "
+        description="Only so many bytes of each document count, to its last whole word; longer ones are mostly dumps and lists "
         "(and some books); null counts all",
     )
     sample_share: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="share of the documents that count, chosen by their ids: a larger share holds all documents of a smaller one",
+        description="Share of the documents that count, chosen by their ids: a larger share holds all documents of a smaller one",
     )
-    seed: int = Field(0, description="another seed chooses another sample")
+    seed: int = Field(0, description="Another seed chooses another sample")
     weight_column: str | None = Field(
-        None, description="column of whole numbers that say how often a document counts, such as `epochs` of a corpus; null: once"
+        None, description="Column of whole numbers that say how often a document counts, such as `epochs` of a corpus; null: once"
     )
     counter_words: int = Field(
         2_000_000,
         ge=1,
-        description="distinct words at which a worker writes down what it has counted and begins anew, at about 200 bytes of memory each",
+        description="Distinct words at which a worker writes down what it has counted and begins anew, at about 200 bytes of memory each",
     )
-    partition_words: int = Field(4_000_000, ge=1, description="words that one task sums at most, at about 200 bytes of memory each")
+    partition_words: int = Field(4_000_000, ge=1, description="Words that one task sums at most, at about 200 bytes of memory each")
 
 
 @dataclass(frozen=True)

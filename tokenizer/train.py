@@ -38,36 +38,36 @@ _WORDS_PER_TASK = 100_000
 class TrainConfig(Settings):
     """Settings of `onnuri tokenizer train`."""
 
-    vocab_size: int = Field(102_400, gt=256, description="tokens of the vocabulary, special tokens included")
+    vocab_size: int = Field(102_400, gt=256, description="Tokens of the vocabulary, special tokens included")
     split: dict[str, float] = Field(
         {"ko": 0.5, "en": 0.5},
-        description="languages of the vocabulary with their shares of the tokens that are a language's; they add up to 1",
+        description="Languages of the vocabulary with their shares of the tokens that are a language's; they add up to 1",
     )
     shared_merges: int | None = Field(
         None,
         ge=0,
-        description="tokens that are no language's, beside bytes and special tokens; null: 1.85 % of the merges, or what is needed",
+        description="Tokens that are no language's, beside bytes and special tokens; null: 1.85 % of the merges, or what is needed",
     )
     special_tokens: int = Field(
-        TOTAL, ge=len(NAMED), description="special tokens, the named ones and then reserved ones; they take the first ids"
+        TOTAL, ge=len(NAMED), description="Special tokens, the named ones and then reserved ones; they take the first ids"
     )
     seed_syllables: Literal["ksx1001", "none"] = Field(
         "ksx1001",
-        description="syllables that are Korean tokens from the start: ksx1001 (2,350, so that no common syllable falls apart) or none",
+        description="Syllables that are Korean tokens from the start: ksx1001 (2,350, so that no common syllable falls apart) or none",
     )
     morphemes: Literal["none", "particles"] = Field(
-        "none", description="particles: cut Korean words before particles and endings when learning (needs onnuri[korean]); none: don't"
+        "none", description="Particles: cut Korean words before particles and endings when learning (needs onnuri[korean]); none: don't"
     )
     morphemes_min_count: int = Field(2, ge=1, description="Korean words that occur less often are not cut into morphemes")
     plain: bool = Field(
-        False, description="one list over all words, as a common BPE trainer learns it: nothing is cut, no language has a share, no seeds"
+        False, description="One list over all words, as a common BPE trainer learns it: nothing is cut, no language has a share, no seeds"
     )
-    min_count: int = Field(1, ge=1, description="words that occur less often, after cutting, are left out")
-    max_token_bytes: int = Field(64, ge=3, description="most bytes of a token: 21 Hangul syllables, or an indentation of 64 blanks")
+    min_count: int = Field(1, ge=1, description="Words that occur less often, after cutting, are left out")
+    max_token_bytes: int = Field(64, ge=3, description="Most bytes of a token: 21 Hangul syllables, or an indentation of 64 blanks")
     max_words: int = Field(
-        20_000_000, ge=1, description="most distinct words per language that are learned from, the most frequent; this bounds memory"
+        20_000_000, ge=1, description="Most distinct words per language that are learned from, the most frequent; this bounds memory"
     )
-    chat_template: str | None = Field(None, description="path of a chat template (Jinja) to write in place of Onnuri's own")
+    chat_template: str | None = Field(None, description="Path of a chat template (Jinja) to write in place of Onnuri's own")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
