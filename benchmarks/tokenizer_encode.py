@@ -4,9 +4,10 @@
 
 DATA is the folder of development data (text/ko, text/en); FOLDER one with a tokenizer.json, as `onnuri tokenizer train` writes it. The
 texts are first written as a corpus (zstd Parquet, as balance does it). Ours reads that and writes .bin, .idx and side-cars with one worker;
-its seconds are the worker's, with loading the tokenizer, reading Parquet, the side-car, sha256 and the check against HF. The peers only
-encode, with one thread, and only every k-th document, about M megabytes of each language; MB/s are MB of UTF-8 text in a second of
-processor time. `--check-all` compares the ids of every document with HF's, which takes minutes.
+its seconds are the worker's, with reading Parquet, the side-car, sha256 and the check against HF. Before, the worker encodes one document,
+so that loading the tokenizer, once in a worker's life, is told apart. The peers only encode, with one thread, and only every k-th document,
+about M megabytes of each language; MB/s are MB of UTF-8 text in a second of processor time. `--check-all` compares the ids of every
+document with HF's, which takes minutes.
 """
 
 from __future__ import annotations
@@ -60,15 +61,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         texts = {language: write_corpus(arguments.data, Path(scratch) / "corpus", language) for language in LANGUAGES}
         print(f"{'':<4}{'MB':>8}{'tokens':>14}{'ours':>9}{'gigatoken':>11}{'HF':>7}{'tiktoken':>10}{'ours / HF':>11}  MB/s of one core")
-        for language in LANGUAGES:
-            print_row(language, Path(scratch), arguments, loaded, hf, texts[language])
+        own = [print_row(language, Path(scratch), arguments, loaded, hf, texts[language]) for language in LANGUAGES]
+        size, spent = (sum(column) for column in zip(*own, strict=True))
+        print(f"{'all':<4}{size / 1e6:>8.1f}{'':>14}{size / spent / 1e6:>9.1f}", flush=True)
         if arguments.check_all:
             os.environ["TOKENIZERS_PARALLELISM"] = "true"
             for language in LANGUAGES:
                 check(open_shards(Path(scratch) / f"out-{language}"), hf, texts[language], language)
 
 
-def print_row(language: str, scratch: Path, arguments: argparse.Namespace, loaded: Any, hf: Tokenizer, texts: dict[str, str]) -> None:
+def print_row(
+    language: str, scratch: Path, arguments: argparse.Namespace, loaded: Any, hf: Tokenizer, texts: dict[str, str]
+) -> tuple[int, float]:
+    """Measure one language; bytes of text and our seconds."""
     manifest = min((ours(scratch, arguments.tokenizer, language) for _ in range(arguments.repeats)), key=lambda one: one["cpu_seconds"])
     size = manifest["text_bytes"]
     step = max(1, int(size / (arguments.peer_megabytes * 1e6)))
@@ -93,7 +98,11 @@ def print_row(language: str, scratch: Path, arguments: argparse.Namespace, loade
         f"    peers: every {step}. document, {sample_bytes / 1e6:.1f} MB; ids of HF's documents equal: ours {equal:,} of {len(sample):,}, ",
         end="",
     )
-    print(f"tiktoken {same:,}; peak memory of ours {manifest['peak_memory_bytes'] / 1e6:,.0f} MB, {len(shards.files)} shards", flush=True)
+    print(
+        f"tiktoken {same:,}; ours: loading {manifest['loading_seconds']:.1f} s, {manifest['peak_memory_bytes'] / 1e6:,.0f} MB at most",
+        flush=True,
+    )
+    return size, manifest["cpu_seconds"]
 
 
 def write_corpus(data: Path, corpus: Path, language: str) -> dict[str, str]:
@@ -117,17 +126,23 @@ def write_corpus(data: Path, corpus: Path, language: str) -> dict[str, str]:
 
 
 def ours(scratch: Path, tokenizer: Path, language: str) -> dict[str, Any]:
-    """One whole encoding with one worker; its manifest."""
-    out = scratch / f"out-{language}"
-    for receipt in (out / "steps" / "encode" / "receipts").glob("*.json"):
-        receipt.unlink()  # nothing is taken over from the last repeat
+    """One whole encoding with one worker; its manifest, and as `loading_seconds` what its first document cost."""
+    first = scratch / "first.jsonl"
+    first.write_text('{"id": "1", "text": "first"}\n', encoding="utf-8")
     engine = LocalEngine(1)
     try:
-        splits = plan_texts(Inputs([str(scratch / "corpus" / "phase=general" / f"lang={language}")]), encode.SPLIT_BYTES)
-        segment = Segment(out, "encode", engine, Progress(quiet=True), 0.0, alone=True)
-        return encode.run(segment, splits, tokenizer, encode.EncodeConfig())
+        loading = encoded(engine, first, scratch / "out-first", tokenizer)["cpu_seconds"]
+        inputs = scratch / "corpus" / "phase=general" / f"lang={language}"
+        return encoded(engine, inputs, scratch / f"out-{language}", tokenizer) | {"loading_seconds": loading}
     finally:
         engine.close()
+
+
+def encoded(engine: LocalEngine, inputs: Path, out: Path, tokenizer: Path) -> dict[str, Any]:
+    for receipt in (out / "steps" / "encode" / "receipts").glob("*.json"):
+        receipt.unlink()  # nothing is taken over from the last repeat
+    segment = Segment(out, "encode", engine, Progress(quiet=True), 0.0, alone=True)
+    return encode.run(segment, plan_texts(Inputs([str(inputs)]), encode.SPLIT_BYTES), tokenizer, encode.EncodeConfig())
 
 
 def encode_all(encoder: Encoder, texts: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -336,7 +337,8 @@ def _check_kept(manifest: dict[str, Any], least: float) -> None:
 
 
 def _remove_others(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
-    """Remove token files in folders of groups, and such folders without any, that this configuration doesn't make."""
+    """Remove token files in folders of groups, and such folders without any, that this configuration doesn't make, and old failures."""
+    shutil.rmtree(folder / "failed", ignore_errors=True)
     named = {shard["path"] + suffix for shard in shards for suffix in SUFFIXES}
     for top in sorted(path for path in folder.glob("*=*") if path.is_dir()):
         for path in (*sorted(top.rglob("*"), reverse=True), top):  # what lies deepest first

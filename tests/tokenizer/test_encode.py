@@ -453,5 +453,8 @@ def test_a_damaged_input_is_named(corpus: Path, tokenizer: Path, tmp_path: Path)
     content = bytearray(next(corpus.rglob("*.parquet")).read_bytes())
     content[100:3000] = bytes(2600)
     damaged.write_bytes(content)
-    with pytest.raises(RunFailed, match=r"in\.parquet"):
+    with pytest.raises(RunFailed, match=r"in\.parquet' can't be read to its end"):
         encoded([damaged], tmp_path / "out", tokenizer)
+    damaged.write_bytes(next(corpus.rglob("*.parquet")).read_bytes())
+    assert encoded([damaged], tmp_path / "out", tokenizer)["documents"] == 90
+    assert not (tmp_path / "out" / "failed").exists()
