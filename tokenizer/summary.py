@@ -7,6 +7,9 @@ from typing import Any
 
 from pipeline.report.text import visible
 
+MOST_GROUPS = 24
+"""Groups shown on a terminal."""
+
 
 def render_count(manifest: dict[str, Any]) -> str:
     """The manifest of `tokenizer count`: what was counted, and what each limit left out."""
@@ -22,8 +25,11 @@ def render_count(manifest: dict[str, Any]) -> str:
 
 
 def render_encode(manifest: dict[str, Any]) -> str:
-    """The manifest of `tokenizer encode`: a line per group, and the total."""
-    rows = [(group["folder"], *_numbers(group)) for group in manifest["groups"]]
+    """The manifest of `tokenizer encode`: a line per group, and the total. Of many groups those with the most tokens are shown."""
+    groups = sorted(manifest["groups"], key=lambda group: -group["tokens"])[:MOST_GROUPS]
+    rows = [(group["folder"], *_numbers(group)) for group in sorted(groups, key=lambda group: group["folder"])]
+    if left := len(manifest["groups"]) - len(groups):
+        rows.append((f"and {left:,} smaller groups (manifest.json)", "", "", "", ""))
     rows.append(("all", *_numbers(manifest)))
     lines = _table(("group", "documents", "tokens", "MB of text", "bytes/token"), rows)
     return "\n".join([*lines, *_skipped(manifest)])
