@@ -29,8 +29,8 @@ from tokenizer.words import SCHEMA, Words
 
 SEGMENT = "count"
 
-SPLIT_BYTES = 64 << 20
-"""Bytes on disk of one task: half a minute of work at most, and few enough files for the sums."""
+SPLIT_BYTES = 16 << 20
+"""Bytes on disk of one task: seconds of work, so that workers end together."""
 
 RUNS = pa.schema([("hash", pa.uint64()), ("word", pa.large_binary()), ("count", pa.int64())])
 """Columns of the files between the two steps: sorted runs of words, ordered by `hash`."""

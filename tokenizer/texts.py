@@ -14,11 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.alone import Inputs, input_parts
-from pipeline.balance.export import PART_GLOB
-from pipeline.documents import DocumentReader
 from pipeline.errors import UserError
 from pipeline.files import open_file
+from pipeline.inputs import Inputs, input_parts
 from pipeline.shards import slices
 from pipeline.splits import Part, Split, plan_splits
 
@@ -52,6 +50,8 @@ def plan_texts(inputs: Inputs, split_bytes: int) -> list[Split]:
 
 def _documents_of(path: str) -> str:
     """A folder that holds a manifest beside its documents: the glob of the documents alone. Any other path as it is."""
+    from pipeline.balance.export import PART_GLOB  # imports a whole move, which a worker never needs
+
     folder = Path(path)
     if not (folder / "manifest.json").is_file():
         return path
@@ -100,6 +100,8 @@ def _parquet(part: Part, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def _documents(part: Part, columns: Sequence[str]) -> Iterator[pa.Table]:
+    from pipeline.documents import DocumentReader  # imports what reads crawls: for JSONL only
+
     for table in DocumentReader()(Split("texts", (part,))):
         if "error" in table.column_names:
             failed = pc.is_valid(table.column("error"))
