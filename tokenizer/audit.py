@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.errors import UserError
-from tokenizer.export import TOKENIZER
-from tokenizer.scripts import MIXED_KIND, SHARED_KIND, Kinds, kinds
-from tokenizer.shares import is_exact
-from tokenizer.vocabulary import to_bytes
+from tokenizer.shares import MIXED_KIND, SHARED_KIND, is_exact
+from tokenizer.vocabulary import TOKENIZER, to_bytes
+
+if TYPE_CHECKING:
+    from tokenizer.scripts import Kinds
+
+AUDIT = "audit.json"
+"""The file in a tokenizer's folder that has its audit."""
 
 SPECIAL, BYTE = "special", "byte"
 
@@ -79,8 +83,15 @@ def audit(source: Path, split: Mapping[str, Fraction]) -> Audit:
     return audit_json(content, split, str(path))
 
 
+def read_audit(folder: Path) -> Audit:
+    """The audit that was made when a tokenizer was written to this folder."""
+    return Audit(**json.loads((folder / AUDIT).read_text(encoding="utf-8")))
+
+
 def audit_json(content: Any, split: Mapping[str, Fraction], path: str = TOKENIZER) -> Audit:
     """`audit` of a tokenizer.json that is already parsed; `path` is named in errors."""
+    from tokenizer.scripts import kinds  # compiled kernels: whoever only shows an audit does without
+
     tokens, specials, merges = _parsed(content, path)
     ids = sorted(tokens)
     data = [tokens[token] for token in ids]

@@ -15,7 +15,7 @@ from pipeline import options as opt
 from pipeline.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
-    from pipeline.run import Options
+    from pipeline.engine import Options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -80,17 +80,15 @@ def train(
     """Train a byte-level BPE tokenizer whose entries have the languages' exact shares, and export it for transformers."""
     from pipeline.alone import run_alone, settings_from
     from pipeline.progress import Progress
-    from tokenizer.audit import audit as audit_of
-    from tokenizer.audit import render
-    from tokenizer.shares import exact_shares, parse_split
+    from tokenizer.audit import read_audit, render
+    from tokenizer.shares import parse_split
     from tokenizer.train import TrainConfig, run
 
     given = {"vocab_size": vocab_size, "split": parse_split(split), "plain": plain or None}
     config = settings_from(TrainConfig, given, overrides or [], "tokenizer train")
     options = _options(engine, address, workers)
     manifest = run_alone("train", [], output, config, options, Progress(quiet), lambda segment: run(segment, counts, config))
-    found = audit_of(output, exact_shares(config.split))
-    _print(manifest, f"{render(found)}\n{output / 'tokenizer.json'}", as_json)
+    _print(manifest, f"{render(read_audit(output))}\n{output / 'tokenizer.json'}", as_json)
 
 
 @app.command(rich_help_panel=_LOOK)
@@ -213,7 +211,7 @@ def trace(
 
 
 def _options(engine: opt.EngineName, address: str | None, workers: int | None) -> Options:
-    from pipeline.run import Options
+    from pipeline.engine import Options
 
     return Options(engine=engine.value, address=address, workers=workers)
 

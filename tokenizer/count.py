@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,11 @@ from pipeline.ranges import Range, SortedWriter, read_range
 from pipeline.segment import Segment, write_json
 from pipeline.settings import Settings
 from pipeline.splits import Split
-from tokenizer.pretoken import PATTERN, WordCounter, word_hashes
 from tokenizer.texts import Skipped, read_texts
-from tokenizer.words import SCHEMA, Words
+from tokenizer.words import PATTERN, SCHEMA, Words
+
+if TYPE_CHECKING:
+    from tokenizer.pretoken import WordCounter
 
 SEGMENT = "count"
 
@@ -83,7 +85,7 @@ class CountConfig(Settings):
         ge=1,
         description="Distinct words at which a worker writes down what it has counted and begins anew, at about 200 bytes of memory each",
     )
-    partition_words: int = Field(4_000_000, ge=1, description="Words that one task sums at most, at about 200 bytes of memory each")
+    partition_words: int = Field(1_000_000, ge=1, description="Words that one task sums at most, at about 200 bytes of memory each")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class WordsTask:
         return self.split.name
 
     def __call__(self, folder: Path) -> dict[str, Any]:
+        from tokenizer.pretoken import WordCounter  # compiled kernels, which the process that plans never needs
+
         skipped = Skipped()
         counter = WordCounter(self.max_word_bytes, self.max_document_bytes)
         documents = words = 0
@@ -153,6 +157,8 @@ class WordsTask:
 
 def _write_run(writer: SortedWriter, counter: WordCounter) -> int:
     """Write what the counter holds as a sorted run and empty it; returns the number of words."""
+    from tokenizer.pretoken import word_hashes
+
     words = counter.words()
     table = pa.table([word_hashes(words), _large_binary(words), words.counts], schema=RUNS)
     writer.write(table)
@@ -184,6 +190,8 @@ class SumTask:
         return f"part-{self.part:05d}"
 
     def __call__(self, folder: Path) -> dict[str, Any]:
+        from tokenizer.pretoken import WordCounter
+
         hashes = Range(self.part, self.parts, HASHES)
         counter = WordCounter(1)
         rows = 0

@@ -22,15 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.shards import write_table
-from tokenizer.pretoken import PATTERN
 from tokenizer.scripts import kinds
 from tokenizer.special_tokens import BOS, EOS, PAD
-from tokenizer.vocabulary import BYTES, Vocabulary, to_characters
+from tokenizer.vocabulary import BYTES, TOKENIZER, Vocabulary, to_characters
+from tokenizer.words import PATTERN
 
-CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
-
-TOKENIZER, CONFIG, TEMPLATE, TABLE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocabulary.parquet"
-"""The files of a tokenizer's folder, beside its card and manifest."""
+CONFIG, TEMPLATE, TABLE = "tokenizer_config.json", "chat_template.jinja", "vocabulary.parquet"
+"""The files of a tokenizer's folder, beside TOKENIZER, its card and manifest."""
 
 _ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 

@@ -14,10 +14,6 @@ from tokenizer import pretoken_kernel as kernel
 from tokenizer.unicode_classes import CODE_POINTS, class_table
 from tokenizer.words import Words
 
-PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""The regular expression of Qwen2's tokenizer: letters in one run, each digit alone, the space with the word that follows. Every bulk
-encoder knows it, and `pretoken_kernel` makes its splits."""
-
 _FIRST_SLOTS, _FIRST_BYTES = 1 << 13, 1 << 16
 """Room of a new counter, for half as many words as slots; it doubles as it fills."""
 
@@ -48,7 +44,8 @@ def _nfc_table() -> np.ndarray:
     Code points that this Python doesn't know (category Cn) may be known to the normaliser: they are MAY_CHANGE too.
     """
     table = np.zeros(CODE_POINTS, np.uint8)
-    for code in range(CODE_POINTS):
+    table[0x40000:0xE0000] = kernel.MAY_CHANGE  # planes without a character
+    for code in (*range(0x40000), *range(0xE0000, 0xE1000)):
         character = chr(code)
         category = unicodedata.category(character)
         if category == "Cn":

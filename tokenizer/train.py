@@ -17,16 +17,13 @@ from pipeline import __version__
 from pipeline.errors import UserError
 from pipeline.segment import Segment, write_json
 from pipeline.settings import Settings
-from tokenizer.compose import budget_of, merges_to_train, shared_default
 from tokenizer.count import load_manifest
-from tokenizer.export import CHAT_TEMPLATE
 from tokenizer.morphemes import kiwi_version
-from tokenizer.pretoken import PATTERN
-from tokenizer.scripts import SHARED_KIND
 from tokenizer.seeds import syllable_merges
-from tokenizer.shares import exact_shares
-from tokenizer.special_tokens import NAMED, TOTAL
+from tokenizer.shares import SHARED_KIND, budget_of, exact_shares, merges_to_train, shared_default
+from tokenizer.special_tokens import CHAT_TEMPLATE, NAMED, TOTAL
 from tokenizer.train_tasks import ALL, BpeTask, ComposeTask, CutTask, ListPlan, MorphemeTask, WordsTask
+from tokenizer.words import PATTERN
 
 SEGMENT = "train"
 KOREAN = "ko"
