@@ -23,8 +23,8 @@ import pyarrow as pa
 import regex
 from tokenizers import Regex, pre_tokenizers
 
-from tokenizer.pretoken import PATTERN, WordCounter, normalized
-from tokenizer.words import Words
+from tokenizer.pretoken import WordCounter, normalized
+from tokenizer.words import PATTERN, Words
 
 FILES = ("ko/petitions", "ko/law_legalize_kr", "ko/movie_reviews_nsmc_raw", "en/books_classic", "en/peps", "en/digitalgov")
 BYTES = 8_000_000  # of each file, for the fast ways

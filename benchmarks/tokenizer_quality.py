@@ -159,7 +159,7 @@ class Workshop:
 
         from pipeline.balance.sample import phase_seed, sampling_keys
         from tokenizer.count import HASHES, SEGMENT
-        from tokenizer.pretoken import PATTERN
+        from tokenizer.words import PATTERN
 
         table = pq.read_table(self._data.training)
         drawn = sampling_keys(table.column("id"), phase_seed(0, SEGMENT)) < np.uint64(int(share * HASHES))  # as `count --sample-share`

@@ -78,7 +78,7 @@ def train_peer(path: str, vocab_size: int) -> None:
     """What users do today: `tokenizers` from an iterator over Parquet."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    from tokenizer.pretoken import PATTERN
+    from tokenizer.words import PATTERN
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 from tokenizer import pretoken, pretoken_kernel
-from tokenizer.pretoken import PATTERN, WordCounter, normalized, pretokens, word_hashes
+from tokenizer.pretoken import WordCounter, normalized, pretokens, word_hashes
 from tokenizer.unicode_classes import CODE_POINTS, LETTER, NEWLINE, NUMBER, SPACE, class_table
-from tokenizer.words import Words
+from tokenizer.words import PATTERN, Words
 
 SPLIT = pre_tokenizers.Split(Regex(PATTERN), "isolated")
 TWIN = regex.compile(PATTERN)
