@@ -180,7 +180,7 @@ def _from_json(content: bytes, path: Path, name: str) -> Encoder:
         vocabulary = {str(word): int(place) for word, place in model["vocab"].items()}
         kind, special = model["type"], {str(token["content"]): int(token["id"]) for token in added if token["special"]}
         plain = {str(token["content"]): int(token["id"]) for token in added if not token["special"]}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' doesn't describe a tokenizer as `tokenizers` writes it; get the file again") from error
     if kind != "BPE":
         raise UserError(f"'{path}' is a tokenizer of the kind {kind}; only byte-level BPE can be compared here")
@@ -207,11 +207,15 @@ def _encoder(specification: dict[str, Any], path: Path, name: str, tokens: list[
     """gigatoken where it takes the tokenizer and agrees with `tokenizers` on _PROBE, else the latter."""
     content = orjson.dumps(specification)
     try:
-        slow = _tokenizers_encode(tokenizers.Tokenizer.from_buffer(content))
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
+        slow = _tokenizers_encode(tokenizer)
         probe = pa.array(_PROBE, pa.large_string())
         expected = slow(probe)
     except Exception as error:  # the library raises nothing narrower
         raise UserError(f"'{path}' is refused by `tokenizers` ({str(error).splitlines()[0][:200]}); get the file again") from error
+    for token in specification["added_tokens"]:
+        if tokenizer.token_to_id(token["content"]) != token["id"]:
+            raise UserError(f"'{path}' gives the added token '{token['content'][:40]}' an id that is taken or too high; get the file again")
     fast = _gigatoken_encode(content)
     if fast is not None and all(np.array_equal(one, other) for one, other in zip(fast(probe), expected, strict=True)):
         return Encoder(name, len(tokens), "gigatoken", tokens, fast)
