@@ -157,28 +157,6 @@ def test_special_token_that_looks_like_a_word_is_never_used(tmp_path: Path) -> N
     assert 0 not in load_encoder(tmp_path).encode(arrow(["Human"]))[0]
 
 
-@pytest.mark.parametrize("place", [5, 400])
-def test_added_token_whose_id_is_not_its_own(tmp_path: Path, place: int) -> None:
-    described = trained(QWEN, [])
-    described["added_tokens"] = [{"id": place, "content": "    ", "special": False} | dict.fromkeys(FLAGS, False)]
-    (tmp_path / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
-    with pytest.raises(UserError, match="an id that is taken or too high"):
-        load_encoder(tmp_path)
-
-
-def test_added_token_that_is_text(tmp_path: Path) -> None:
-    described = trained(QWEN, [])
-    described["added_tokens"] = [{"id": 330, "content": "    ", "special": False} | dict.fromkeys(FLAGS, False)]
-    (tmp_path / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
-    encoder = load_encoder(tmp_path)
-    assert encoder.vocabulary_size == 331
-    assert encoder.token_bytes()[330] == b"    "
-    assert 330 in encoder.encode(arrow(["the    cat"]))[0]
-
-
-FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
-
-
 def damaged(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         content = [base64.b64encode(token) + b" %d" % rank for rank, token in enumerate(ranks_by_hand([b"ab"]))]
