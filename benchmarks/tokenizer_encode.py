@@ -29,9 +29,9 @@ import tiktoken
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
-from pipeline.alone import Inputs
 from pipeline.balance.parts import SCHEMA, PartWriter
 from pipeline.engine import LocalEngine
+from pipeline.inputs import Inputs
 from pipeline.progress import Progress
 from pipeline.segment import Segment
 from tokenizer import encode

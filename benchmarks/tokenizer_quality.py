@@ -39,8 +39,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.alone import Inputs, run_alone
 from pipeline.errors import UserError
+from pipeline.inputs import Inputs, run_alone
 from pipeline.progress import Progress
 from pipeline.run import Options
 from pipeline.segment import Segment

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from pipeline.alone import Inputs
 from pipeline.balance.parts import SCHEMA, PartWriter
 from pipeline.engine import Engine
+from pipeline.inputs import Inputs
 from pipeline.progress import Progress
 from pipeline.segment import Segment
 from tests.pipeline.fake_run import InlineEngine

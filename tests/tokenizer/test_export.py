@@ -1,142 +1,163 @@
-"""What training writes loads everywhere, gives everywhere the same ids, and gives every text back."""
+"""A written tokenizer loads in three libraries that agree on every id, gives every text back, and renders conversations."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 import unicodedata
-import warnings
 from pathlib import Path
 from typing import Any
 
-import gigatoken
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tokenizers
-import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
+from tests.pipeline.runs import ROOT
+from tests.tokenizer.encoding_scene import HOSTILE
 from tests.tokenizer.training_scene import counted, texts, trained
-from tokenizer.encoder import load_tokenizer
-from tokenizer.special_tokens import BOS, EOS, PAD
+from tokenizer.encoder import Encoder, load_tokenizer
+from tokenizer.special_tokens import ASSISTANT, END, NAMED, special_tokens
 
-HOSTILE = [
-    "",
-    " ",
-    "café 한글 “ab” 漢字 жизнь 0123",
-    unicodedata.normalize("NFD", "각인 한국어 é ñ"),
-    "ㅋㅋㅋ ㅠㅠ ᄒᆞᆫ글",
-    "😀👍🏽👨‍👩‍👧 \u200d\ufe0f",
-    "a\r\nb\rc\n\n\n d\t\te",
-    "\x00\x01\x7f\x85\xa0\u3000\u2028x",
-    "'S 'ſ don't I'LL",
-    "<|eos|> and <|user|>hello<|end|><|reserved_0|>",
-    "가" * 500 + "a" * 500,
-]
+transformers = pytest.importorskip("transformers")
+
+
+def hostile_texts() -> list[str]:
+    """Bytes at random read as UTF-8, and what breaks tokenizers: NFD, jamo, emoji, CRLF, odd blanks, controls, special strings."""
+    draw = random.Random(7)
+    noise = [draw.randbytes(draw.randint(1, 200)).decode("utf-8", "replace") for _ in range(200)]
+    points = ["".join(chr(draw.choice([*range(0xD800), *range(0xE000, 0x110000, 97)])) for _ in range(50)) for _ in range(50)]
+    words = texts(3, 20)
+    nfd = [unicodedata.normalize("NFD", text) for text in words]
+    odd = [
+        "a\r\nb\r\n\r\nc\rd",
+        "\u00a0x\u00a0\u00a0 y",
+        "".join(map(chr, range(32))),
+        "ㄱㅏㄴ ᄀ ᅡᆫ 각ᆨ",
+        "👩\u200d👩\u200d👧 🇰🇷 👍🏽",
+        "\ufeff\ufffd\uffff",
+    ]
+    return [*HOSTILE, *noise, *points, *words, *nfd, *odd, ""]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of 1,200 entries, all special tokens among them."""
-    root = tmp_path_factory.mktemp("export")
-    out = root / "tokenizer"
-    trained(out, [counted(root / "counts", texts(1, 200))], vocab_size=1200, special_tokens=64)
-    return out
+    scene = tmp_path_factory.mktemp("export")
+    trained(scene / "tokenizer", [counted(scene / "counts", texts(1, 200))], special_tokens=64, vocab_size=900)
+    return scene / "tokenizer"
 
 
-def random_texts(count: int) -> list[str]:
-    draw = random.Random(5)
-    return [bytes(draw.randrange(256) for _ in range(draw.randrange(1, 60))).decode("utf-8", "replace") for _ in range(count)]
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
 
 
-def test_every_text_comes_back_and_all_libraries_agree(folder):
-    """Lossless but for NFC; special strings in a text are text to the encoder that corpora go through."""
-    ours = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    ours.encode_special_tokens = True
-    plain = load_tokenizer(folder)
-    fast = gigatoken.Tokenizer.from_json(plain.plain)
-    specials = 64
-    for text in [*HOSTILE, *random_texts(300)]:
-        ids = ours.encode(text, add_special_tokens=False).ids
-        assert ours.decode(ids, skip_special_tokens=False) == ours.normalizer.normalize_str(text)
-        assert np.asarray(fast.encode(text)).tolist() == ids
-        assert min(ids, default=specials) >= specials  # no text writes a special token
+def test_three_libraries_agree_on_hostile_texts_and_give_them_back(folder: Path, loaded: Any) -> None:
+    given_texts = hostile_texts()
+    found = load_tokenizer(folder)
+    ids, offsets = Encoder(found, "gigatoken")(pa.array(given_texts, pa.large_string()))
+    plain = Tokenizer.from_str(found.plain)
+    for place, text in enumerate(given_texts):
+        expected = plain.encode(text).ids
+        assert ids[offsets[place] : offsets[place + 1]].tolist() == expected
+        assert loaded.encode(text, split_special_tokens=True) == expected
+        assert loaded.decode(expected) == unicodedata.normalize("NFC", text)
+        assert not expected or min(expected) >= 64, "a text became a special token"
 
 
-def test_lone_surrogates_are_refused(folder):
-    with pytest.raises((UnicodeEncodeError, TypeError)):
-        tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a\ud800b")
+@settings(max_examples=100, deadline=None)
+@given(st.text())
+def test_any_text_comes_back(loaded: Any, text: str) -> None:
+    assert loaded.decode(loaded.encode(text)) == unicodedata.normalize("NFC", text)
 
 
-def test_transformers_loads_it_without_a_word(folder, recwarn):
-    loaded = transformers.AutoTokenizer.from_pretrained(folder)
-    assert not [one for one in recwarn if issubclass(one.category, UserWarning)]
-    assert len(loaded) == loaded.vocab_size == 1200
-    assert (loaded.pad_token, loaded.bos_token, loaded.eos_token, loaded.unk_token) == (PAD, BOS, EOS, None)
-    reference = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    for text in HOSTILE:
-        assert loaded(text)["input_ids"] == reference.encode(text).ids
-        plain = loaded(text, split_special_tokens=True)["input_ids"]
-        assert loaded.decode(plain, skip_special_tokens=True) == unicodedata.normalize("NFC", text)
+def test_a_lone_surrogate_is_refused_and_not_replaced(folder: Path, loaded: Any) -> None:
+    for encode in (loaded.encode, Tokenizer.from_file(str(folder / "tokenizer.json")).encode):
+        with pytest.raises((TypeError, UnicodeEncodeError)):
+            encode("가\ud800나")
 
 
-def test_tokenizers_would_save_the_same(folder, tmp_path):
-    """Nothing that the library doesn't know, and nothing that it would write otherwise."""
-    tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).save(str(tmp_path / "again.json"))
-    assert json.loads((tmp_path / "again.json").read_text()) == json.loads((folder / "tokenizer.json").read_text())
+def test_sizes_and_roles(folder: Path, loaded: Any) -> None:
+    assert loaded.vocab_size == len(loaded) == Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() == 900
+    assert (loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id, loaded.unk_token) == (0, 1, 2, None)
+    assert loaded.convert_tokens_to_ids(list(special_tokens(64))) == list(range(64))
+    for name in NAMED:
+        assert loaded.encode(name) == [loaded.convert_tokens_to_ids(name)]
+    assert loaded.encode("abc") == loaded.encode("abc", add_special_tokens=False)
+    assert loaded.decode(loaded.encode("a<|eos|><|reserved_3|>b"), skip_special_tokens=True) == "ab"
 
 
-def test_one_merge_per_token_in_the_order_of_ids(folder):
-    content = json.loads((folder / "tokenizer.json").read_text())
-    vocab = content["model"]["vocab"]
-    assert sorted(vocab.values()) == list(range(1200))
-    assert [vocab[left + right] for left, right in content["model"]["merges"]] == list(range(64 + 256, 1200))
+def test_the_file_is_what_tokenizers_itself_would_save(folder: Path) -> None:
+    content = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    assert Tokenizer.from_str(content).to_str() == content.rstrip("\n")
 
 
-def test_the_table_says_what_every_id_is(folder):
-    table = pq.read_table(folder / "vocabulary.parquet")
-    reference = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    assert table.column("id").to_pylist() == list(range(1200))
-    by_list = {name: [row for row in table.to_pylist() if row["list"] == name] for name in ("ko", "en", "shared")}
-    assert len(by_list["ko"]) + len(by_list["en"]) + len(by_list["shared"]) == 1200 - 64 - 256
-    for row in table.to_pylist()[64 + 256 :: 37]:
-        left, right = (table.column("bytes")[row[side]].as_py() for side in ("left", "right"))
-        assert row["bytes"] == left + right
-        if row["token"] is not None:
-            assert reference.decode([row["id"]]) == row["token"]
+def test_loading_prints_no_warning(folder: Path) -> None:
+    script = "import sys; from transformers import AutoTokenizer; AutoTokenizer.from_pretrained(sys.argv[1]).encode('가')"
+    command = [sys.executable, "-c", script, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    assert [line for line in done.stderr.splitlines() if "PyTorch" not in line] == []  # that it is missing is said on every import
 
 
-def chat(folder: Path, messages: list[dict[str, Any]], **options: Any) -> str:
-    loaded = transformers.AutoTokenizer.from_pretrained(folder)
-    return loaded.apply_chat_template(messages, tokenize=False, **options)
+def test_the_table_has_every_token(folder: Path) -> None:
+    rows = pq.read_table(folder / "vocabulary.parquet").to_pylist()
+    vocab = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert [row["id"] for row in rows] == list(range(len(rows))) and len(rows) == len(vocab) == 900
+    for row in rows:
+        if row["left"] is not None:
+            assert rows[row["left"]]["bytes"] + rows[row["right"]]["bytes"] == row["bytes"]
+            assert max(row["left"], row["right"]) < row["id"]
+    assert {row["kind"] for row in rows} == {"special", "byte", "ko", "en", "shared"}
 
 
-def test_chat_template(folder):
-    call = {"type": "function", "function": {"name": "날씨", "arguments": {"city": "서울"}}}
-    tool = {"type": "function", "function": {"name": "날씨", "description": "d", "parameters": {}}}
-    messages = [
-        {"role": "system", "content": "너는 돕는다."},
-        {"role": "user", "content": [{"type": "text", "text": "서울 "}, {"type": "text", "text": "날씨?"}]},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "content": "맑음"},
-        {"role": "assistant", "content": "맑아요."},
-    ]
-    text = chat(folder, messages, tools=[tool], add_generation_prompt=True)
-    assert text.startswith("<|system|>너는 돕는다.\n\nTools")
-    assert '"name": "날씨"' in text and text.count("<|end|>") == 5
-    assert '<|assistant|><|tool_call|>{"name": "날씨", "arguments": {"city": "서울"}}<|tool_call_end|><|end|><|tool|>맑음<|end|>' in text
-    assert text.endswith("<|assistant|>맑아요.<|end|><|assistant|>")
-    with pytest.raises(Exception, match="knows the roles"):
-        chat(folder, [{"role": "critic", "content": "x"}])
+TOOLS = [{"type": "function", "function": {"name": "날씨", "description": "of a city", "parameters": {"type": "object", "properties": {}}}}]
+CALL = {"type": "function", "function": {"name": "날씨", "arguments": {"도시": "서울"}}}
+TALK: list[dict[str, Any]] = [
+    {"role": "system", "content": "짧게."},
+    {"role": "user", "content": [{"type": "text", "text": "서울 날씨는?"}]},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "content": '{"도": 3}'},
+    {"role": "assistant", "content": "3도입니다."},
+]
+CALLED = '<|tool_call|>{"name": "날씨", "arguments": {"도시": "서울"}}<|tool_call_end|><|end|>'
 
 
-def test_only_what_the_assistant_says_is_learned_from(folder):
-    loaded = transformers.AutoTokenizer.from_pretrained(folder)
-    messages = [{"role": "user", "content": "가나 abc"}, {"role": "assistant", "content": "답 def"}]
-    messages += [{"role": "user", "content": "또"}, {"role": "assistant", "content": "네"}]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = loaded.apply_chat_template(messages, return_assistant_tokens_mask=True, return_dict=True)
+def rendered(loaded: Any, messages: list[dict[str, Any]], **more: Any) -> str:
+    return loaded.apply_chat_template(messages, tokenize=False, **more)
+
+
+def test_a_conversation_with_tools(loaded: Any) -> None:
+    text = rendered(loaded, TALK, tools=TOOLS, add_generation_prompt=True)
+    head, _, rest = text.partition("<|end|>")
+    assert head.startswith("<|system|>짧게.\n\nTools, ") and json.loads(head.splitlines()[-1]) == TOOLS[0]["function"]
+    turns = f'<|user|>서울 날씨는?<|end|><|assistant|>{CALLED}<|tool|>{{"도": 3}}<|end|><|assistant|>3도입니다.<|end|>'
+    assert rest == turns + "<|assistant|>"
+    assert rendered(loaded, TALK[1:], tools=TOOLS).partition("<|end|>")[2] == turns
+    assert rendered(loaded, TALK[1:]) == turns
+    as_text = [TALK[1], {"role": "assistant", "content": "", "tool_calls": [{"name": "날씨", "arguments": '{"도시": "서울"}'}]}]
+    assert rendered(loaded, as_text) == f"<|user|>서울 날씨는?<|end|><|assistant|>{CALLED}"
+
+
+def test_the_mask_is_on_what_the_assistant_says(loaded: Any) -> None:
+    found = loaded.apply_chat_template(TALK, tools=TOOLS, return_assistant_tokens_mask=True, return_dict=True)
     ids, mask = np.array(found["input_ids"]), np.array(found["assistant_masks"], bool)
-    assert loaded.decode(ids[mask]) == "답 def<|end|>네<|end|>"
-    assert loaded.decode(ids) == "<|user|>가나 abc<|end|><|assistant|>답 def<|end|><|user|>또<|end|><|assistant|>네<|end|>"
+    assert loaded.decode(ids[mask]) == CALLED + "3도입니다.<|end|>"
+    assert ids.tolist() == loaded.encode(rendered(loaded, TALK, tools=TOOLS))
+    opened = np.flatnonzero(np.diff(mask.astype(int)) == 1)
+    assert [loaded.convert_ids_to_tokens(int(token)) for token in ids[opened]] == [ASSISTANT, ASSISTANT]
+    assert loaded.convert_ids_to_tokens(int(ids[mask][-1])) == END
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [({"role": "root", "content": "x"}, "not 'root'"), ({"role": "user", "content": [{"type": "image", "url": "x"}]}, "not 'image'")],
+)
+def test_what_the_template_does_not_know(loaded: Any, message: dict[str, Any], said: str) -> None:
+    with pytest.raises(Exception, match=said):
+        rendered(loaded, [message])
