@@ -30,7 +30,7 @@ class Audit:
     counts: tokens per kind: special, byte, each language of `split`, shared, mixed; together `size`. fragments: those of each kind
     (but bytes) that begin or end inside a character. exact: the languages' counts are the split's shares of their sum, in whole tokens.
     one_merge_per_token: there is one merge for each token that is neither special nor a byte, it makes that token, and the order of the
-    merges is that of the ids. duplicates: tokens whose bytes another token has. examples: some tokens of each kind.
+    merges is that of the ids. duplicates: tokens that have the id of another, and special ones that are also text tokens. examples: some tokens of each kind.
     """
 
     size: int
@@ -55,7 +55,7 @@ class Audit:
             f"its languages don't have the shares {self._asked}": not self.exact,
             f"{self.counts[MIXED_KIND]:,} tokens mix scripts": self.counts[MIXED_KIND] > 0,
             "its merges aren't one per token in the order of ids": not self.one_merge_per_token,
-            f"{self.duplicates:,} tokens are the same bytes as another": self.duplicates > 0,
+            f"{self.duplicates:,} tokens are the same as another": self.duplicates > 0,
         }
         return [problem for problem, there in found.items() if there]
 
@@ -81,7 +81,7 @@ def audit(source: Path, split: Mapping[str, Fraction]) -> Audit:
 
 def audit_json(content: Any, split: Mapping[str, Fraction], path: str = TOKENIZER) -> Audit:
     """`audit` of a tokenizer.json that is already parsed; `path` is named in errors."""
-    tokens, specials, merges = _parsed(content, path)
+    tokens, specials, merges, same_id = _parsed(content, path)
     ids = sorted(tokens)
     data = [tokens[token] for token in ids]
     found = kinds(data, list(split))
@@ -99,14 +99,14 @@ def audit_json(content: Any, split: Mapping[str, Fraction], path: str = TOKENIZE
         exact=is_exact([counts[language] for language in split], list(split.values())),
         merges=len(merges),
         one_merge_per_token=[left + right for left, right in merges] == list(made.values()),
-        duplicates=len(data) - len(set(data)),
+        duplicates=same_id + len(set(data) & {special.encode() for special in specials.values()}),
         longest_bytes=max((len(value) for value in made.values()), default=0),
         examples={name: [_shown(data[place]) for place in _spread(rows[name])] for name in order if rows[name]},
     )
 
 
-def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], list[tuple[bytes, bytes]]]:
-    """(bytes by id of every token of the model, special tokens by id, merges) of a tokenizer.json."""
+def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], list[tuple[bytes, bytes]], int]:
+    """(bytes by id of every text token, special tokens by id, merges, tokens with the id of another) of a tokenizer.json."""
     try:
         model = content["model"]
         if model["type"] != "BPE":
@@ -123,7 +123,7 @@ def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], 
         raise UserError(f"'{path}' isn't byte-level: no byte is written {error}; audit reads byte-level BPE only") from error
     except ValueError as error:
         raise UserError(f"'{path}' has a merge that isn't a pair of tokens; it is damaged") from error
-    return tokens, added, pairs
+    return tokens, added, pairs, len(vocab) - len(set(vocab.values()))
 
 
 def _name(token: int, value: bytes, specials: Mapping[int, str], found: Kinds, place: int) -> str:

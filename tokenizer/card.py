@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _words_table(words: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _settings(config: Mapping[str, Any], kiwi: str | None) -> str:
-    rows = [f"- `{key}`: {'null' if value is None else value}" for key, value in config.items()]
+    rows = [f"- `{key}`: {json.dumps(value)}" for key, value in config.items()]
     return "\n".join([*rows, *([f"- morphemes by {kiwi}"] if kiwi else [])])
 
 

@@ -7,7 +7,7 @@ application that shows the model texts of others encodes each content alone, as 
 
     ids = [special_id["<|user|>"], *tokenizer.encode(content, split_special_tokens=True), special_id["<|end|>"]]
 
-Corpora are encoded the same way, with `plain_encoder_json`: no document can write a special token.
+Corpora are encoded the same way, with `encoder.plain_encoder_json`: no document can write a special token.
 """
 
 from __future__ import annotations
@@ -69,16 +69,6 @@ def tokenizer_json(vocabulary: Vocabulary) -> str:
         },
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def plain_encoder_json(content: str) -> str:
-    """tokenizer.json without its added tokens: an encoder that takes special strings in a text for the text they are.
-
-    The ids of all tokens stay; the special ones can no longer come out.
-    """
-    values = json.loads(content)
-    values["added_tokens"] = []
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def tokenizer_config(specials: Sequence[str]) -> dict[str, Any]:
