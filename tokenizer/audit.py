@@ -30,7 +30,8 @@ class Audit:
     counts: tokens per kind: special, byte, each language of `split`, shared, mixed; together `size`. fragments: those of each kind
     (but bytes) that begin or end inside a character. exact: the languages' counts are the split's shares of their sum, in whole tokens.
     one_merge_per_token: there is one merge for each token that is neither special nor a byte, it makes that token, and the order of the
-    merges is that of the ids. duplicates: tokens that have the id of another, and special ones that are also text tokens. examples: some tokens of each kind.
+    merges is that of the ids. duplicates: tokens that have the id of another, and special ones that are text
+    tokens as well. examples: some tokens of each kind.
     """
 
     size: int

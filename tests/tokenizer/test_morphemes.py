@@ -11,7 +11,7 @@ from tokenizer.words import Words
 
 pytest.importorskip("kiwipiepy")
 
-from tokenizer.morphemes import cut_morphemes, kiwi_version  # noqa: E402
+from tokenizer.morphemes import cut_morphemes, kiwi_version
 
 
 def as_dictionary(words: Words) -> dict[str, int]:

@@ -174,7 +174,7 @@ def test_what_the_words_can_not_give_is_a_sentence(counts: Path, tmp_path: Path)
     ("arguments", "said"),
     [
         (["--vocab-size", "300"], "no room for merges"),
-        (["--vocab-size", "many"], "many"),
+        ([], "holds no counts"),
         (["--split", "ko=0.5,en=0.4"], "add up to 0.9"),
         (["--split", "ko=0.5,xx=0.5"], "'xx'"),
         (["--split", "ja=0.5,zh=0.5"], "Han"),
