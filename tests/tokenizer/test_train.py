@@ -170,6 +170,14 @@ def test_what_the_words_can_not_give_is_a_sentence(counts: Path, tmp_path: Path)
     assert not (out / "tokenizer.json").exists()
 
 
+def test_bad_arguments_leave_a_finished_tokenizer_as_it_is(finished: Path, counts: Path, tmp_path: Path) -> None:
+    before = (finished / "manifest.json").read_bytes()
+    refused(finished, [tmp_path / "absent"])
+    refused(finished, [counts], vocab_size=3000, seed_syllables="ksx1001")
+    refused(finished, [counts], chat_template="none.jinja")
+    assert (finished / "manifest.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
