@@ -14,11 +14,13 @@ from pipeline.__main__ import main
 from pipeline.engine import LocalEngine, Task, run_task
 from pipeline.errors import UserError
 from tests.tokenizer.training_scene import ENGLISH, KOREAN, OTHERS, counted, texts, trained, written
+from tokenizer import card
 from tokenizer.encoder import load_tokenizer
 from tokenizer.pretoken import PATTERN
 from tokenizer.seeds import ksx1001_syllables
 from tokenizer.special_tokens import special_tokens
 from tokenizer.train import TrainConfig
+from tokenizer.unicode_classes import SCRIPTS
 
 DOCUMENTS = texts(1, 200)
 
@@ -219,3 +221,7 @@ def test_folders_that_are_no_counts(counts: Path, tmp_path: Path) -> None:
 
 def test_every_key_is_described() -> None:
     assert all(field.description for field in TrainConfig.model_fields.values())
+
+
+def test_the_card_can_name_every_language() -> None:
+    assert card.LANGUAGES.keys() == SCRIPTS.keys()
