@@ -76,8 +76,9 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 def train_peer(path: str, vocab_size: int) -> None:
     """What users do today: `tokenizers` from an iterator over Parquet."""
-    from tokenizer.pretoken import PATTERN
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    from tokenizer.pretoken import PATTERN
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
