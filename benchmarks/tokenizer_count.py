@@ -70,8 +70,8 @@ def by_regex(texts: list[str]) -> dict[str, int]:
     return found
 
 
-def by_ffbpe(texts: list[str]) -> ffbpe.WordCounter:
-    counter = ffbpe.WordCounter(pat_str=PATTERN)
+def by_ffbpe(texts: list[str]) -> Any:
+    counter = ffbpe.PreTokenizer([], None, PATTERN).word_counter()
     counter.add_batch(texts)
     return counter
 

@@ -11,7 +11,7 @@ from tokenizer.audit import Audit
 
 CARD = "README.md"
 
-_LANGUAGES = {
+LANGUAGES = {
     "ar": "Arabic", "el": "Greek", "en": "English", "he": "Hebrew", "hi": "Hindi", "ja": "Japanese", "ko": "Korean", "ru": "Russian",
     "th": "Thai", "zh": "Chinese",
 }  # fmt: skip
@@ -47,7 +47,7 @@ def render_card(found: Audit, facts: Mapping[str, Any], own_template: bool) -> s
 
 
 def _head(found: Audit, languages: list[str], config: Mapping[str, Any]) -> str:
-    names = " and ".join(_LANGUAGES[language] for language in languages)
+    names = " and ".join(LANGUAGES[language] for language in languages)
     listed = "".join(f"- {language}\n" for language in languages)
     front = f"---\nlibrary_name: transformers\ntags:\n- tokenizer\n{'language:' + chr(10) + listed if listed else ''}---\n\n"
     what = f"byte-level BPE tokenizer for {names}" if names else "byte-level BPE tokenizer"
@@ -58,7 +58,7 @@ def _head(found: Audit, languages: list[str], config: Mapping[str, Any]) -> str:
 def _what_for(found: Audit, config: Mapping[str, Any]) -> str:
     if config["plain"]:
         return "All words were learned from together; no language has a share."
-    shares = ", ".join(f"{_LANGUAGES[language]} {share:.4g}" for language, share in config["split"].items())
+    shares = ", ".join(f"{LANGUAGES[language]} {share:.4g}" for language, share in config["split"].items())
     exact = "exactly" if found.exact else "not exactly"
     return (
         f"The shares asked for were {shares}; the vocabulary has them {exact}, as its bytes alone tell (`onnuri tokenizer audit`). "
@@ -71,7 +71,7 @@ def _audit_table(found: Audit, languages: list[str]) -> str:
     rows = ["| kind | tokens | share of languages | fragments |", "|---|---:|---:|---:|"]
     for name, count in found.counts.items():
         share = f"{count / together:.2%}" if name in languages and together else ""
-        rows.append(f"| {_LANGUAGES.get(name, name)} | {count:,} | {share} | {_number(found.fragments.get(name))} |")
+        rows.append(f"| {LANGUAGES.get(name, name)} | {count:,} | {share} | {_number(found.fragments.get(name))} |")
     return "\n".join([*rows, f"| together | {found.size:,} | | |"])
 
 
@@ -90,7 +90,7 @@ def _words_table(words: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, facts in words.items():
         left_out = (_number(facts[key]["words"]) for key in ("rare", "beyond"))
-        rows.append(f"| {_LANGUAGES.get(name, name)} | {facts['words']:,} | {facts['occurrences']:,} | {' | '.join(left_out)} |")
+        rows.append(f"| {LANGUAGES.get(name, name)} | {facts['words']:,} | {facts['occurrences']:,} | {' | '.join(left_out)} |")
     return "\n".join(rows)
 
 

@@ -81,18 +81,19 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     The result depends on the counts and the configuration alone, not on the order of `counts` or the number of workers.
     Raises UserError for folders that are no counts or were made with another pattern, and where the words can't give the vocabulary.
     """
-    write_json(segment.directory / "manifest.json", {"segment": SEGMENT, "finished": False})
     sources = _sources(counts)
     split = exact_shares(config.split)
     _check_seeds(config, split)
     template = _chat_template(config.chat_template)
+    kiwi = kiwi_version() if config.morphemes != "none" else None
+    # only now: what can't be trained leaves the manifest of a finished tokenizer as it is
+    write_json(segment.directory / "manifest.json", {"segment": SEGMENT, "finished": False})
     words = _words(segment, sources, config, tuple(split))
     names = [ALL] if config.plain else [*split, SHARED_KIND]
     lists = _merges(segment, words, names, split, config)
     learned_from = {name: {key: facts for key, facts in words[name].items() if key != "path"} for name in names}
     provenance = [{key: manifest[key] for key in _PROVENANCE} for _, manifest in sources]
     settings = config.model_dump(mode="json")
-    kiwi = kiwi_version() if config.morphemes != "none" else None
     facts = {"config": settings, "counts": provenance, "words": learned_from, "kiwi": kiwi}
     task = ComposeTask(
         lists=tuple(lists),

@@ -14,10 +14,12 @@ from pipeline.__main__ import main
 from pipeline.engine import LocalEngine, Task, run_task
 from pipeline.errors import UserError
 from tests.tokenizer.training_scene import ENGLISH, KOREAN, OTHERS, counted, texts, trained, written
+from tokenizer import card
 from tokenizer.encoder import load_tokenizer
 from tokenizer.seeds import ksx1001_syllables
 from tokenizer.special_tokens import special_tokens
 from tokenizer.train import TrainConfig
+from tokenizer.unicode_classes import SCRIPTS
 from tokenizer.words import PATTERN
 
 DOCUMENTS = texts(1, 200)
@@ -170,6 +172,14 @@ def test_what_the_words_can_not_give_is_a_sentence(counts: Path, tmp_path: Path)
     assert not (out / "tokenizer.json").exists()
 
 
+def test_bad_arguments_leave_a_finished_tokenizer_as_it_is(finished: Path, counts: Path, tmp_path: Path) -> None:
+    before = (finished / "manifest.json").read_bytes()
+    refused(finished, [tmp_path / "absent"])
+    refused(finished, [counts], vocab_size=3000, seed_syllables="ksx1001")
+    refused(finished, [counts], chat_template="none.jinja")
+    assert (finished / "manifest.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -211,3 +221,7 @@ def test_folders_that_are_no_counts(counts: Path, tmp_path: Path) -> None:
 
 def test_every_key_is_described() -> None:
     assert all(field.description for field in TrainConfig.model_fields.values())
+
+
+def test_the_card_can_name_every_language() -> None:
+    assert card.LANGUAGES.keys() == SCRIPTS.keys()
