@@ -39,8 +39,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.alone import run_alone
 from pipeline.errors import UserError
-from pipeline.inputs import Inputs, run_alone
+from pipeline.inputs import Inputs
 from pipeline.progress import Progress
 from pipeline.run import Options
 from pipeline.segment import Segment
