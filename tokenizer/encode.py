@@ -200,7 +200,7 @@ def run(segment: Segment, splits: Sequence[Split], tokenizer_folder: Path, confi
     facts: dict[str, Any] = {
         "segment": "encode",
         "version": __version__,
-        "complete": False,
+        "finished": False,
         "tokenizer": {
             "sha256": tokenizer.sha256,
             "vocab_size": tokenizer.vocab_size,
@@ -217,7 +217,7 @@ def run(segment: Segment, splits: Sequence[Split], tokenizer_folder: Path, confi
     _check_kept(manifest, config.min_kept_share)
     _remove_others(folder, manifest["shards"])
     manifest |= {
-        "complete": True,
+        "finished": True,
         "engine": segment.engine.name,
         "workers": segment.engine.workers,
         "wall_seconds": round(time.perf_counter() - started, 3),

@@ -267,7 +267,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"'{path}' can't be read as a manifest ({type(error).__name__}); run `onnuri tokenizer encode` again") from error
     if segment != "encode":
         raise UserError(f"'{folder}' holds the result of {segment}, not token shards; make those with `onnuri tokenizer encode`")
-    if not manifest.get("complete"):
+    if not manifest.get("finished"):
         raise UserError(
             f"the encoding into '{folder}' is not finished; run the same `onnuri tokenizer encode` again, it goes on from there"
         )

@@ -342,7 +342,7 @@ def test_what_is_missing_after_a_kill_is_made_again(corpus: Path, tokenizer: Pat
     receipts = sorted((out / "steps" / "encode" / "receipts").glob("*.json"))
     gone = json.loads(receipts[-1].read_text(encoding="utf-8"))
     receipts[-1].unlink()
-    (out / "manifest.json").write_text('{"segment": "encode", "complete": false}', encoding="utf-8")
+    (out / "manifest.json").write_text('{"segment": "encode", "finished": false}', encoding="utf-8")
     (out / "phase=general" / "lang=ko" / "source=old").mkdir(parents=True)
     (out / "phase=general" / "lang=ko" / "source=old" / "stale.bin").write_bytes(b"1234")
     encoded([corpus], out, tokenizer, split_bytes=4000)
@@ -371,7 +371,7 @@ def test_another_tokenizer_into_the_same_folder_is_refused(corpus: Path, tokeniz
     with pytest.raises(UserError, match="holds shards of another tokenizer"):
         encoded([corpus], tmp_path / "out", other)
     (tmp_path / "out" / "manifest.json").write_text(
-        json.dumps({"segment": "encode", "complete": False, "tokenizer": {"sha256": load_tokenizer(tokenizer).sha256}}), encoding="utf-8"
+        json.dumps({"segment": "encode", "finished": False, "tokenizer": {"sha256": load_tokenizer(tokenizer).sha256}}), encoding="utf-8"
     )
     with pytest.raises(UserError, match="holds shards of another tokenizer"):
         encoded([corpus], tmp_path / "out", other)

@@ -144,7 +144,7 @@ def test_folders_that_are_no_shards_are_refused(made: Path, tmp_path: Path) -> N
         ("{", "can't be read as a manifest"),
         ("[]", "can't be read as a manifest"),
         ('{"segment": "count"}', "holds the result of count"),
-        ('{"segment": "encode", "complete": false}', "is not finished"),
+        ('{"segment": "encode", "finished": false}', "is not finished"),
     ):
         (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
         with pytest.raises(UserError, match=sentence):
