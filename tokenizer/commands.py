@@ -27,6 +27,10 @@ _MAKE, _LOOK = "Make", "Look at"
 
 TokenizerFolder = Annotated[Path, typer.Argument(help="Folder that `tokenizer train` wrote, or a tokenizer.json.", show_default=False)]
 Split = Annotated[str, typer.Option(help="Languages with the shares of their tokens, which add up to 1.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting of docs/tokenizer_keys.md: --set key=value. Repeatable.", show_default=False),
+]
 DEFAULT_SPLIT = "ko=0.5,en=0.5"
 
 
@@ -43,7 +47,7 @@ def count(
     engine: opt.Engine = opt.EngineName.local,
     address: opt.Address = None,
     workers: opt.Workers = None,
-    overrides: opt.Set = None,
+    overrides: Set = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -73,7 +77,7 @@ def train(
     engine: opt.Engine = opt.EngineName.local,
     address: opt.Address = None,
     workers: opt.Workers = None,
-    overrides: opt.Set = None,
+    overrides: Set = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -129,7 +133,7 @@ def evaluate(
     limit_bytes: Annotated[
         int | None, typer.Option(min=1, help="Bytes of text to read per language and genre.", show_default=False)
     ] = None,
-    overrides: opt.Set = None,
+    overrides: Set = None,
     as_json: opt.Json = False,
 ) -> None:
     """Measure tokenizers on texts: tokens per word, bytes per token, parity, partial characters, coverage, by language and genre."""
@@ -163,7 +167,7 @@ def encode(
     engine: opt.Engine = opt.EngineName.local,
     address: opt.Address = None,
     workers: opt.Workers = None,
-    overrides: opt.Set = None,
+    overrides: Set = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
