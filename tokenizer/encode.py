@@ -214,6 +214,9 @@ def run(segment: Segment, splits: Sequence[Split], tokenizer_folder: Path, confi
     tasks = [EncodeTask(split, tuple(_folders(part) for part in split.parts), *settings) for split in ordered]
     receipts = segment.step("encode", tasks, into=folder)
     manifest = facts | build_manifest(receipts, splits, config)
+    if not manifest["documents"]:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in manifest["skipped"].items()) or "the input has no rows"
+        raise UserError(f"there is nothing to encode: {reasons}; give other files, or name the column with --text-column")
     _check_kept(manifest, config.min_kept_share)
     _remove_others(folder, manifest["shards"])
     manifest |= {

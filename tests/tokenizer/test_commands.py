@@ -87,6 +87,13 @@ def test_wrong_input_is_one_sentence(made, tmp_path, capsys, arguments, sentence
     assert err.startswith("onnuri: ") and err.count("\n") == 1 and not out
 
 
+def test_nothing_to_encode(made, tmp_path, capsys):
+    (tmp_path / "broken.jsonl").write_text("not json\n")
+    arguments = ("--tokenizer", made / "tokenizer", "-o", tmp_path / "out", "-q", "--workers", 1)
+    code, _, err = onnuri("tokenizer", "encode", tmp_path / "broken.jsonl", *arguments, capsys=capsys)
+    assert code == 2 and "there is nothing to encode: no text (1)" in err
+
+
 def test_shards_are_of_one_tokenizer(made, tmp_path, capsys):
     code, _, _ = onnuri("tokenizer", "train", made / "counts", "-o", tmp_path / "t", *SMALL[:1], "600", *SMALL[2:], "-q", capsys=capsys)
     assert code == 0
