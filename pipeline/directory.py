@@ -24,11 +24,7 @@ def run_directory(run: Path) -> Iterator[Path]:
     """
     if run.exists() and not run.is_dir():
         raise UserError(f"'{run}' is a file; give a folder with -o")
-    if (
-        run.is_dir()
-        and any(run.iterdir())
-        and not any((run / name).exists() for name in ("run.json", "manifest.json", ".lock", "receipts", "steps"))
-    ):
+    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in MARKS):
         raise UserError(f"the folder '{run}' is not empty and is not a run directory; give another one with -o")
     try:
         run.mkdir(parents=True, exist_ok=True)

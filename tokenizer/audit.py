@@ -133,7 +133,7 @@ def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], 
         pairs = [(to_bytes(left), to_bytes(right)) for left, right in merges]
     except KeyError as error:
         raise UserError(f"'{path}' isn't byte-level: no byte is written {error}; audit reads byte-level BPE only") from error
-    except ValueError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"'{path}' has a merge that isn't a pair of tokens; it is damaged") from error
     return tokens, added, pairs, len(vocab) - len(set(vocab.values()))
 

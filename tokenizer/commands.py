@@ -208,7 +208,7 @@ def trace(
             raise UserError(f"no token shard in '{shard}' holds the document '{what}'; check the id, or whether the corpus has it")
         typer.echo(json.dumps([vars(place) for place in found], ensure_ascii=False, indent=1) if as_json else render_places(found))
         return
-    if not what.isdigit():
+    if not (what.isascii() and what.isdecimal() and len(what) < 20):
         raise UserError(f"'{what}' is not a token's number; give one from 0 up, or a folder of token shards to look for a document id")
     one = trace_of(shard, int(what), run, tokenizer)
     typer.echo(one.to_json() if as_json else one.render())

@@ -52,7 +52,8 @@ def _nfc_table() -> np.ndarray:
         if category == "Cn":
             table[code] = kernel.MAY_CHANGE
         elif category not in ("Co", "Cs"):
-            table[code] = unicodedata.combining(character)
+            if table[code] != kernel.MAY_CHANGE:  # a composite below it has said so already
+                table[code] = unicodedata.combining(character)
             parts = unicodedata.decomposition(character).split()
             if not parts or parts[0].startswith("<"):
                 continue

@@ -61,7 +61,7 @@ def exact_shares(split: Mapping[str, float]) -> dict[str, Fraction]:
 def is_exact(counts: Sequence[int], shares: Sequence[Fraction]) -> bool:
     """Whether some number of tokens, parted by the shares and rounded down, gives these counts. With equal shares: all are equal."""
     together = max(-((-count * share.denominator) // share.numerator) for count, share in zip(counts, shares, strict=True))
-    return all(int(share * together) == count for count, share in zip(counts, shares, strict=True))
+    return together > 0 and all(int(share * together) == count for count, share in zip(counts, shares, strict=True))
 
 
 def budget_of(vocab_size: int, specials: int) -> int:

@@ -84,6 +84,16 @@ def test_every_character_after_an_apostrophe_and_inside_a_contraction():
         assert pretokens(joined) == by_tokenizers(joined)
 
 
+def test_every_decomposed_character_is_composed():
+    """NFD of every code point against the normaliser itself: the quick check may let nothing through that would change."""
+    nfc = normalizers.NFC()
+    given = [unicodedata.normalize("NFD", chr(code)) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
+    changed = [text for text in given if nfc.normalize_str(text) != text]
+    assert len(changed) > 10_000
+    found = normalized(pa.array(changed, pa.large_string())).to_pylist()
+    assert found == [nfc.normalize_str(text) for text in changed]
+
+
 def test_classes_are_those_of_tokenizers_code_point_by_code_point():
     for expression, bit in ((r"\p{L}", LETTER), (r"\p{N}", NUMBER), (r"\s", SPACE), (r"[\r\n]", NEWLINE)):
         removed = pre_tokenizers.Split(Regex(expression), "removed")
