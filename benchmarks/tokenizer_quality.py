@@ -1,7 +1,7 @@
 """What our tokenizer is worth on text it was not trained on, beside others, and how that goes with the size of the training text.
 
     python benchmarks/tokenizer_quality.py DATA                         everything but morphemes
-    python benchmarks/tokenizer_quality.py DATA --only table trend      some parts: table, parity, trend, seeds, morphemes
+    python benchmarks/tokenizer_quality.py DATA --only table trend      some parts: table, parity, trend, seeds, weights, morphemes
     python benchmarks/tokenizer_quality.py DATA --quick                 a quarter of the text and 32,768 tokens: does it run?
     python benchmarks/tokenizer_quality.py DATA --json out.json --page page/
 
@@ -12,10 +12,11 @@ DATA is the folder of development data. All of its Korean and English text is tr
 - whole sources ("unseen"): Korean Wikipedia (KorQuAD's contexts), texts of US government offices, and 1,000 sentence pairs of news. Of
   Korean news there is another source in the training text, of English news none.
 
-table: beside cl100k, o200k, Llama 3 and 4, and ordinary BPE (`--plain`) of the same words. parity: beside ParityBpeTrainer of `tokenizers`
-on a quarter of the documents, as it is slow, with the ratio of bytes that the news pairs have. trend: trained on an eighth, a quarter, half
-and all of the documents, each a part of the next. seeds: without the syllables of KS X 1001 from the start. morphemes: Korean words cut
-before particles and endings when training (Kiwi; minutes).
+table: beside cl100k, o200k, Llama 3 and 4, and ordinary BPE (`--plain`) of the same words. parity: beside ParityBpeTrainer of
+`tokenizers` on a quarter of the documents, as it is slow, with the ratio of bytes that the news pairs have. trend: trained on an eighth,
+a quarter, half and all of the documents, each a part of the next. seeds: without the syllables of KS X 1001 from the start. weights: each
+source counts by its size to the power 1/4, as a balanced corpus would have it (--set weight_column=...): here laws are half of the Korean
+text and novels nearly all of the English. morphemes: Korean words cut before particles and endings when training (Kiwi; minutes).
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.alone import Inputs, run_alone
+from pipeline.alone import run_alone
 from pipeline.errors import UserError
+from pipeline.inputs import Inputs
 from pipeline.progress import Progress
 from pipeline.run import Options
 from pipeline.segment import Segment
@@ -53,7 +55,8 @@ from tokenizer.evaluation_table import render
 from tokenizer.texts import plan_texts
 from tokenizer.train import TrainConfig
 
-PARTS = ("table", "parity", "trend", "seeds", "morphemes")
+PARTS = ("table", "parity", "trend", "seeds", "weights", "morphemes")
+WEIGHT_POWER = 0.75
 SHARES = (0.125, 0.25, 0.5, 1.0)
 PARITY_SHARE = 0.25
 HELD_OUT_EVERY = 20
@@ -107,7 +110,17 @@ def prepare(data: Path, folder: Path, every: int) -> Data:
                     writer.write_table(pa.Table.from_pylist(batch, schema))
                     batch.clear()
             writer.write_table(pa.Table.from_pylist(batch, schema))
+    add_weights(training)
     return Data(training, megabytes, tests)
+
+
+def add_weights(training: Path) -> None:
+    """Add the column `weight`: a source counts by its bytes to the power 1 - WEIGHT_POWER, in quarters of the largest one's."""
+    table = pq.read_table(training)
+    sources, of = np.unique(table.column("source").to_numpy(zero_copy_only=False), return_inverse=True)
+    size = np.bincount(of, pc.binary_length(table.column("text")).to_numpy(), len(sources))
+    weights = np.maximum(1, np.round(4 * (size.max() / size) ** WEIGHT_POWER)).astype(np.int64)
+    pq.write_table(table.append_column("weight", pa.array(weights[of])), training, compression="zstd", row_group_size=ROWS_PER_BATCH)
 
 
 class Workshop:
@@ -117,19 +130,20 @@ class Workshop:
         self._data, self._folder, self._vocab_size, self._workers = data, folder, vocab_size, workers
         self.seconds: dict[str, float] = {}
 
-    def counts(self, share: float) -> Path:
-        """Counts of that share of the documents; a larger share holds those of a smaller one."""
-        folder = self._folder / f"counts-{share:g}"
+    def counts(self, share: float, weighted: bool) -> Path:
+        """Counts of that share of the documents; a larger share holds those of a smaller one. weighted: sources by WEIGHT_POWER."""
+        folder = self._folder / f"counts-{share:g}{'-weighted' if weighted else ''}"
         if not (folder / "manifest.json").exists():
-            splits, config = plan_texts(Inputs([str(self._data.training)]), SPLIT_BYTES), CountConfig(sample_share=share)
+            splits = plan_texts(Inputs([str(self._data.training)]), SPLIT_BYTES)
+            config = CountConfig(sample_share=share, weight_column="weight" if weighted else None)
             self._work("count", folder, splits, config, lambda segment: count.run(segment, splits, config))
         return folder
 
-    def tokenizer(self, name: str, share: float, **settings: Any) -> Encoder | None:
+    def tokenizer(self, name: str, share: float, weighted: bool = False, **settings: Any) -> Encoder | None:
         """A tokenizer trained on that share; None, with the reason printed, where its words can't give the vocabulary."""
         folder = self._folder / re.sub("[^a-z0-9]+", "-", name.lower())
         if not (folder / "manifest.json").exists():
-            counts, config = self.counts(share), TrainConfig(vocab_size=self._vocab_size, **settings)
+            counts, config = self.counts(share, weighted), TrainConfig(vocab_size=self._vocab_size, **settings)
             try:
                 self._work("train", folder, [], config, lambda segment: train.run(segment, [counts], config))
             except UserError as error:
@@ -146,7 +160,7 @@ class Workshop:
 
         from pipeline.balance.sample import phase_seed, sampling_keys
         from tokenizer.count import HASHES, SEGMENT
-        from tokenizer.pretoken import PATTERN
+        from tokenizer.words import PATTERN
 
         table = pq.read_table(self._data.training)
         drawn = sampling_keys(table.column("id"), phase_seed(0, SEGMENT)) < np.uint64(int(share * HASHES))  # as `count --sample-share`
@@ -268,6 +282,8 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
         made[parity] = workshop.parity(parity, PARITY_SHARE, ratio)
     if "seeds" in parts:
         made["no seed syllables"] = workshop.tokenizer("no seed syllables", 1.0, seed_syllables="none")
+    if "weights" in parts:
+        made["sources weighted"] = workshop.tokenizer("sources weighted", 1.0, weighted=True)
     if "morphemes" in parts:
         made["cut at morphemes"] = workshop.tokenizer("cut at morphemes", 1.0, morphemes="particles")
     if "table" in parts:
@@ -278,7 +294,7 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
 
     size = ", ".join(f"{language} {megabytes:.1f} MB" for language, megabytes in data.megabytes.items())
     blocks = [f"trained on {size}; {encoders[0].vocabulary_size:,} tokens"]
-    shown = [ours, "plain BPE", *RANK_FILES, "no seed syllables", "cut at morphemes"]
+    shown = [ours, "plain BPE", *RANK_FILES, "no seed syllables", "sources weighted", "cut at morphemes"]
     blocks += [f"== {kind} ==\n\n{render(of_tokenizers(evaluation, shown))}" for kind, evaluation in evaluations.items()]
     if "table" in parts:
         others = [name for name in (*RANK_FILES, "plain BPE") if made.get(name)]
@@ -298,7 +314,7 @@ def run(options: argparse.Namespace, data: Data, workshop: Workshop) -> None:
                 points = [(share * data.megabytes[language] * 1e6, fertility(evaluation, trend[share], language)) for share in shares]
                 trends.append(Trend(f"ours, {kind}", language, tuple(points)))
         blocks.append(_outlook(trends))
-    for part, names in (("seeds", ["no seed syllables"]), ("morphemes", ["cut at morphemes"])):
+    for part, names in (("seeds", ["no seed syllables"]), ("weights", ["sources weighted"]), ("morphemes", ["cut at morphemes"])):
         if part in parts:
             blocks.append(compared(part, evaluations, [ours, *(name for name in names if made.get(name))]))
     if "parity" in parts:

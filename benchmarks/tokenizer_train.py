@@ -3,7 +3,7 @@
     python benchmarks/tokenizer_train.py DATA [--vocab-size 102400] [--parts 4 2 1] [--workers 2] [--ours-only]
 
 DATA is the folder of development data. `--parts 4 2 1` measures a quarter, a half and all of its Korean and English documents (every
-n-th). Ours is what a user types: `onnuri tokenizer count` on Parquet with --min-count 1, then `onnuri tokenizer train`, start-up
+n-th). Ours is what a user types: `onnuri tokenizer count` on Parquet with no limit on documents, then `onnuri tokenizer train`, start-up
 included. The peer is `Tokenizer.train_from_iterator` with the same normaliser, pattern and size over the same Parquet, in a process of
 its own with all cores: ordinary BPE, as it knows no split. Printed are wall seconds and peak memory: of ours the largest process (workers
 are processes of their own), of the peer its one process.
@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS_PER_BATCH = 2000
+ROWS_PER_BATCH = 500
 
 
 def documents(data: Path) -> Iterator[str]:
@@ -40,7 +40,7 @@ def documents(data: Path) -> Iterator[str]:
 def write_parquet(data: Path, path: Path, parts: int) -> float:
     """Every `parts`-th document as Parquet; returns megabytes of text."""
     size, batch = 0, []
-    with pq.ParquetWriter(path, pa.schema([("text", pa.large_string())]), compression="zstd") as writer:
+    with pq.ParquetWriter(path, pa.schema([("text", pa.large_string())]), compression="zstd", use_dictionary=False) as writer:
 
         def flush() -> None:
             writer.write_table(pa.table({"text": pa.array(batch, pa.large_string())}))
@@ -76,8 +76,9 @@ def measured(command: list[str]) -> tuple[float, float]:
 
 def train_peer(path: str, vocab_size: int) -> None:
     """What users do today: `tokenizers` from an iterator over Parquet."""
-    from tokenizer.pretoken import PATTERN
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    from tokenizer.words import PATTERN
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -109,7 +110,8 @@ def main() -> None:
             text.mkdir()
             size = write_parquet(options.data, text / "text.parquet", parts)
             engine = ["--workers", str(options.workers), "--quiet"]
-            count, count_peak = measured([*onnuri, "tokenizer", "count", str(text), "-o", str(counts), "--min-count", "1", *engine])
+            whole = ["--set", "max_document_bytes=null"]
+            count, count_peak = measured([*onnuri, "tokenizer", "count", str(text), "-o", str(counts), *whole, *engine])
             train, train_peak = measured(
                 [*onnuri, "tokenizer", "train", str(counts), "-o", str(out), "--vocab-size", str(options.vocab_size), *engine]
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipeline.config import AnySettings, absolute, first_error, with_overrides
+from pipeline.directory import refuse_inputs_inside, run_directory
 from pipeline.documents import DECISIONS, LIFTED, DocumentReader
-from pipeline.engine import start_engine
+from pipeline.engine import Options, start_engine
 from pipeline.errors import UserError
-from pipeline.files import find_files, open_file
+from pipeline.files import open_file
+from pipeline.inputs import Inputs, input_parts
 from pipeline.progress import Progress
-from pipeline.run import Options, known_format, refuse_inputs_inside, run_directory
 from pipeline.schema import BY_NAME, TRANSIENT
 from pipeline.segment import Segment
-from pipeline.splits import DOCUMENTS, Part, Split, parts_of, plan_splits
+from pipeline.splits import DOCUMENTS, Part, Split, plan_splits
 
 USER_COLUMNS = frozenset({"id", "source", "source_id", "file", "position", "url", "host", "date", "title", "text", "text_bytes", "meta"})
 """Document columns that a user's own JSONL or Parquet file yields."""
@@ -30,15 +31,6 @@ _SPLIT_BYTES = 32 << 20
 
 _PROVENANCE = frozenset({"id", "source", "file", "position"})
 """What every shard of ours has and a user's own table hardly does: only shards are read without the checks that ingest makes."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a stage command reads: the files, and which column is the text and which the id."""
-
-    paths: Sequence[str]
-    text_column: str = "text"
-    id_column: str = "id"
 
 
 def settings_from(model: type[AnySettings], given: dict[str, Any], overrides: list[str], command: str) -> AnySettings:
@@ -84,13 +76,6 @@ def _lifted(part: Part) -> frozenset[str]:
 def plan_raw(inputs: Inputs) -> list[Split]:
     """Splits over crawl files of any format, for ingest alone."""
     return plan_splits([replace(part, keep_ids=False) for part in input_parts(inputs)], _SPLIT_BYTES)
-
-
-def input_parts(inputs: Inputs) -> list[Part]:
-    """The files that a command's inputs name, each as one part. Raises UserError where nothing is found or a format can't be told."""
-    files = find_files(inputs.paths)
-    formats = {file.path: known_format(file, "") for file in files}
-    return parts_of(files, "", formats, inputs.text_column, inputs.id_column, keep_ids=True)
 
 
 def _shard_columns(part: Part) -> frozenset[str] | None:

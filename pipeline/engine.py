@@ -31,6 +31,16 @@ ATTEMPTS = 3
 """Times a task is tried when its worker dies (killed, out of memory): once may be chance, three times is the task."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what: nothing here changes a byte of the result, except `limit`."""
+
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
+    limit: int | None = None
+
+
 class Task(Protocol):
     """One unit of work. `name` is unique among the tasks of a call."""
 

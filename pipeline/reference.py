@@ -1,4 +1,4 @@
-"""Writes the reference pages in docs/ from the code itself: `python -m pipeline.reference commands|configuration|columns|label_keys`."""
+"""Writes the reference pages in docs/ from the code itself: `python -m pipeline.reference PAGE`."""
 
 from __future__ import annotations
 
@@ -39,13 +39,20 @@ def _describe(model: type[Settings], prefix: str, lines: list[str], seen: set[ty
             "required" if field.is_required() else "see below" if inner else f"`{_yaml(field.get_default(call_default_factory=True))}`"
         )
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-        lines.append(f"| `{prefix}{name}` | {_type_name(field.annotation)} | {default} | {meaning} |")
+        meaning += "" if meaning.endswith(".") else "."
+        escaped = default.replace("|", "\\|")
+        lines.append(f"| `{prefix}{name}` | {_type_name(field.annotation)} | {escaped} | {meaning} |")
     for found, inner_prefix in nested:
         _describe(found, inner_prefix, lines, seen)
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
+        .removesuffix("\n")
+        .removesuffix("\n...")
+        .strip()
+    )
 
 
 def _models_in(annotation: Any) -> list[type[Settings]]:
@@ -159,7 +166,34 @@ def label_keys() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"commands": commands, "configuration": configuration, "columns": columns, "label_keys": label_keys}
+def tokenizer_keys() -> str:
+    """docs/tokenizer_keys.md: every setting of the tokenizer's commands."""
+    from tokenizer.count import CountConfig
+    from tokenizer.encode import EncodeConfig
+    from tokenizer.evaluate import EvaluateConfig
+    from tokenizer.train import TrainConfig
+
+    lines = [
+        "# Settings of the tokenizer",
+        "",
+        "Every setting of the commands of the [tokenizer](tokenizer.md), which `--set key=value` changes; the common ones have options of",
+        "their own ([commands](commands.md)). This page is written by `python -m pipeline.reference tokenizer_keys >",
+        "docs/tokenizer_keys.md`; a test fails when it is out of date.",
+    ]
+    seen: set[type[Settings]] = set()
+    parts = (("count", CountConfig), ("train", TrainConfig), ("evaluate", EvaluateConfig), ("encode", EncodeConfig))
+    for name, model in parts:
+        _describe(model, "", lines, seen, f"`tokenizer {name}`")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "commands": commands,
+    "configuration": configuration,
+    "columns": columns,
+    "label_keys": label_keys,
+    "tokenizer_keys": tokenizer_keys,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in PAGES:

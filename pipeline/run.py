@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,30 +16,22 @@ from pipeline.classify import move as classify
 from pipeline.config import MOVES, InputConfig, RunConfig
 from pipeline.decontaminate import move as decontaminate
 from pipeline.dedup import move as dedup
+from pipeline.directory import refuse_inputs_inside, run_directory
 from pipeline.documents import IngestReader
-from pipeline.engine import Engine, start_engine
+from pipeline.engine import Engine, Options, start_engine
 from pipeline.errors import UserError
-from pipeline.files import File, find_files, is_url, printable
+from pipeline.files import File, find_files, printable
 from pipeline.ingest import stages as ingest_stages
 from pipeline.ingest.formats import detected_format
+from pipeline.inputs import known_format
 from pipeline.progress import Progress
 from pipeline.refine import move as refine
 from pipeline.report import write_report
 from pipeline.schema import COLUMNS, TRANSIENT
-from pipeline.segment import Segment, clear_temporary, write_json
+from pipeline.segment import Segment, write_json
 from pipeline.splits import UNKNOWN, Part, Split, parts_of, plan_splits
 
 INGEST_COLUMNS = frozenset(column.name for column in COLUMNS if column.writer == "ingest") - TRANSIENT
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, as opposed to what: nothing here changes a byte of the result, except `limit`."""
-
-    engine: str = "local"
-    address: str | None = None
-    workers: int | None = None
-    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,14 +66,6 @@ def plan_run(config: RunConfig) -> Plan:
     return Plan(plan_splits(parts, config.split_bytes), planned_moves(config), inputs)
 
 
-def refuse_inputs_inside(out: Path, paths: Iterable[str]) -> None:
-    """Raises UserError when an input lies in the output folder: stale files there are removed, and the input would be one of them."""
-    root = os.path.realpath(out) + os.sep
-    for path in paths:
-        if not is_url(path) and os.path.realpath(path).startswith(root):
-            raise UserError(f"the input '{path}' lies in the output folder '{out}'; give another folder with -o")
-
-
 def planned_moves(config: RunConfig) -> list[str]:
     """The moves of this run in order: those whose section is not null."""
     return [name for name in MOVES if getattr(config, name) is not None]
@@ -99,16 +80,6 @@ def input_formats(files: list[File], entry: InputConfig, key: str) -> dict[str, 
     if any(found.values()) and all(found[path] for path in named & found.keys()):
         return {path: format_ or UNKNOWN for path, format_ in found.items()}
     return {file.path: known_format(file, f"set {key}, ") for file in files}
-
-
-def known_format(file: File, advice: str) -> str:
-    """The format of a file that must be readable. Raises UserError when neither its name nor its content tells."""
-    found = detected_format(file)
-    if found is None:
-        raise UserError(
-            f"can't tell the format of '{file.path}' from its name or content; {advice}leave it out, or give it the usual suffix"
-        )
-    return found
 
 
 def _refuse_twice(parts: list[Part]) -> None:
@@ -136,34 +107,6 @@ def check_moves(config: RunConfig) -> None:
     available = INGEST_COLUMNS.union(*(written_by(move) for move in planned_moves(config)))
     if config.balance:
         balance.check(config.balance, available)
-
-
-@contextlib.contextmanager
-def run_directory(run: Path) -> Iterator[Path]:
-    """Make and lock a run directory, clear what a killed run left in it, and unlock it at the end.
-
-    Raises UserError when it holds something else, or when another run is writing to it.
-    """
-    if run.exists() and not run.is_dir():
-        raise UserError(f"'{run}' is a file; give a folder with -o")
-    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in ("run.json", "manifest.json", ".lock")):
-        raise UserError(f"the folder '{run}' is not empty and is not a run directory; give another one with -o")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = open(run / ".lock", "a+", encoding="ascii")  # noqa: SIM115 - held open for as long as the run lasts
-    except OSError as error:
-        raise UserError(f"can't write to '{run}': {error.strerror}; give another folder with -o") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"another run is writing to '{run}'; wait for it, or give another folder with -o") from None
-    with lock:
-        clear_temporary(run)
-        try:
-            yield run
-        finally:
-            clear_temporary(run)
-            (run / ".lock").unlink(missing_ok=True)
 
 
 def run_job(config: RunConfig, run: Path, options: Options, progress: Progress) -> dict[str, Any]:

@@ -6,6 +6,7 @@ are made in `RUN/.tmp` and renamed: a reader of the run never sees half a file, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -170,6 +171,8 @@ class Segment:
                 _require_visible(target, outcome.result)
                 write_json(receipts_folder / f"{outcome.name}.json", outcome.result)
                 bar.advance(outcome.result)
+        with contextlib.suppress(OSError):  # not there, or it holds traces of what still fails
+            (self.directory / "failed").rmdir()
         if failures:
             first = min(failures, key=lambda failure: failure.name)
             if len(failures) > 1 and not first.user_error:

@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.alone import Inputs
-    from pipeline.run import Options
+    from pipeline.engine import Options
 
 
 class DefaultGroup(typer.core.TyperGroup):
@@ -397,7 +397,7 @@ def _run_move(
 
 
 def _options(engine: opt.EngineName, address: str | None, workers: int | None, limit: int | None = None) -> Options:
-    from pipeline.run import Options
+    from pipeline.engine import Options
 
     return Options(engine=engine.value, address=address, workers=workers, limit=limit)
 

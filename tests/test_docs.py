@@ -39,6 +39,9 @@ def test_every_command_and_option_has_help_and_stands_in_the_docs():
         "classify",
         "decontaminate",
         "balance",
+        "tokenizer",
+        "train",
+        "trace",
     } <= {path[1] for path, _ in found if len(path) > 1}
     for path, command in found:
         assert command.help and len(command.help) > 20, path
@@ -68,7 +71,7 @@ def test_every_configuration_key_is_described():
 
 
 def test_every_package_has_a_page_and_every_dependency_its_reason():
-    for package in ("ingest", "refine", "dedup", "classify", "decontaminate", "balance", "report"):
+    for package in ("ingest", "refine", "dedup", "classify", "decontaminate", "balance", "report", "tokenizer", "training"):
         assert (DOCS / f"{package}.md").exists(), package
     assert (DOCS / "decontam.md").exists() and (DOCS / "pipeline.md").exists() and (DOCS / "progress.md").exists()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.errors import UserError
-from tokenizer.export import TOKENIZER
-from tokenizer.scripts import MIXED_KIND, SHARED_KIND, Kinds, kinds
-from tokenizer.shares import is_exact
-from tokenizer.vocabulary import to_bytes
+from tokenizer.shares import MIXED_KIND, SHARED_KIND, is_exact
+from tokenizer.vocabulary import TOKENIZER, to_bytes
+
+if TYPE_CHECKING:
+    from tokenizer.scripts import Kinds
+
+AUDIT = "audit.json"
+"""The file in a tokenizer's folder that has its audit."""
 
 SPECIAL, BYTE = "special", "byte"
 
@@ -30,7 +34,8 @@ class Audit:
     counts: tokens per kind: special, byte, each language of `split`, shared, mixed; together `size`. fragments: those of each kind
     (but bytes) that begin or end inside a character. exact: the languages' counts are the split's shares of their sum, in whole tokens.
     one_merge_per_token: there is one merge for each token that is neither special nor a byte, it makes that token, and the order of the
-    merges is that of the ids. duplicates: tokens whose bytes another token has. examples: some tokens of each kind.
+    merges is that of the ids. duplicates: tokens that have the id of another, and special ones that are text
+    tokens as well. examples: some tokens of each kind.
     """
 
     size: int
@@ -44,9 +49,24 @@ class Audit:
     longest_bytes: int
     examples: dict[str, list[str]]
 
-    @property
     def as_json(self) -> dict[str, Any]:
+        """The audit as plain data."""
         return asdict(self)
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the vocabulary from being what a composed one is: empty when it passes."""
+        found = {
+            f"its languages don't have the shares {self._asked}": not self.exact,
+            f"{self.counts[MIXED_KIND]:,} tokens mix scripts": self.counts[MIXED_KIND] > 0,
+            "its merges aren't one per token in the order of ids": not self.one_merge_per_token,
+            f"{self.duplicates:,} tokens are the same as another": self.duplicates > 0,
+        }
+        return [problem for problem, there in found.items() if there]
+
+    @property
+    def _asked(self) -> str:
+        return ", ".join(f"{language} {share:.4g}" for language, share in self.split.items())
 
 
 def audit(source: Path, split: Mapping[str, Fraction]) -> Audit:
@@ -64,9 +84,16 @@ def audit(source: Path, split: Mapping[str, Fraction]) -> Audit:
     return audit_json(content, split, str(path))
 
 
+def read_audit(folder: Path) -> Audit:
+    """The audit that was made when a tokenizer was written to this folder."""
+    return Audit(**json.loads((folder / AUDIT).read_text(encoding="utf-8")))
+
+
 def audit_json(content: Any, split: Mapping[str, Fraction], path: str = TOKENIZER) -> Audit:
     """`audit` of a tokenizer.json that is already parsed; `path` is named in errors."""
-    tokens, specials, merges = _parsed(content, path)
+    from tokenizer.scripts import kinds  # compiled kernels: whoever only shows an audit does without
+
+    tokens, specials, merges, same_id = _parsed(content, path)
     ids = sorted(tokens)
     data = [tokens[token] for token in ids]
     found = kinds(data, list(split))
@@ -84,14 +111,14 @@ def audit_json(content: Any, split: Mapping[str, Fraction], path: str = TOKENIZE
         exact=is_exact([counts[language] for language in split], list(split.values())),
         merges=len(merges),
         one_merge_per_token=[left + right for left, right in merges] == list(made.values()),
-        duplicates=len(data) - len(set(data)),
+        duplicates=same_id + len(set(data) & {special.encode() for special in specials.values()}),
         longest_bytes=max((len(value) for value in made.values()), default=0),
         examples={name: [_shown(data[place]) for place in _spread(rows[name])] for name in order if rows[name]},
     )
 
 
-def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], list[tuple[bytes, bytes]]]:
-    """(bytes by id of every token of the model, special tokens by id, merges) of a tokenizer.json."""
+def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], list[tuple[bytes, bytes]], int]:
+    """(bytes by id of every text token, special tokens by id, merges, tokens with the id of another) of a tokenizer.json."""
     try:
         model = content["model"]
         if model["type"] != "BPE":
@@ -108,7 +135,7 @@ def _parsed(content: Any, path: str) -> tuple[dict[int, bytes], dict[int, str], 
         raise UserError(f"'{path}' isn't byte-level: no byte is written {error}; audit reads byte-level BPE only") from error
     except ValueError as error:
         raise UserError(f"'{path}' has a merge that isn't a pair of tokens; it is damaged") from error
-    return tokens, added, pairs
+    return tokens, added, pairs, len(vocab) - len(set(vocab.values()))
 
 
 def _name(token: int, value: bytes, specials: Mapping[int, str], found: Kinds, place: int) -> str:
@@ -138,8 +165,7 @@ def render(found: Audit) -> str:
         examples = "  ".join(json.dumps(example, ensure_ascii=False) for example in found.examples.get(name, []))
         lines.append(f"{name:<10}{count:>9,}  {share:>7}  {cut:>9}  {examples}".rstrip())
     lines.append(f"{'together':<10}{found.size:>9,}")
-    asked = ", ".join(f"{language} {share:.4g}" for language, share in found.split.items())
-    lines.append(f"shares {asked}: {'exact' if found.exact else 'NOT exact'}; tokens of mixed scripts: {found.counts[MIXED_KIND]:,}")
+    lines.append(f"shares {found._asked}: {'exact' if found.exact else 'NOT exact'}; tokens of mixed scripts: {found.counts[MIXED_KIND]:,}")
     order = "one per token, in the order of ids" if found.one_merge_per_token else "NOT one per token in the order of ids"
     lines.append(f"merges: {found.merges:,}, {order}; duplicates: {found.duplicates:,}; longest token: {found.longest_bytes} bytes")
     return "\n".join(lines)

@@ -24,6 +24,8 @@ import tokenizers
 from gigatoken.gigatoken_rs import load_hf_json
 
 from pipeline.errors import UserError
+from tokenizer.pretoken import buffers_of
+from tokenizer.vocabulary import to_bytes, to_characters
 
 MAX_RANK_FILE_BYTES = 64 << 20
 """Unpacked size from which a rank file is refused: the largest known, of 200,000 tokens, has 3.6 MB."""
@@ -146,7 +148,7 @@ def _ranks(path: Path) -> list[bytes]:
 def _from_ranks(tokens: list[bytes], pattern: str, path: Path, name: str) -> Encoder:
     """A rank file as `tokenizers` describes it: a word that is a token is one; else the pair of lowest rank is merged first."""
     rank_of = {token: rank for rank, token in enumerate(tokens)}
-    spelled = [_spelled(token) for token in tokens]
+    spelled = [to_characters(token) for token in tokens]
     merges: list[tuple[str, str]] = []
     for token in tokens:
         pairs = [(rank_of.get(token[:cut], -1), rank_of.get(token[cut:], -1)) for cut in range(1, len(token))]
@@ -229,7 +231,7 @@ def _gigatoken_encode(content: bytes) -> Callable[[pa.Array], tuple[np.ndarray, 
         return None
 
     def encode(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        offsets, data = buffers_of(texts)
+        data, offsets = buffers_of(texts)
         characters = ak.contents.NumpyArray(data, parameters={"__array__": "char"})
         rows = ak.contents.ListOffsetArray(ak.index.Index64(offsets), characters, parameters={"__array__": "string"})
         encoded = backend.encode_batch(ak.Array(rows)).layout
@@ -249,36 +251,9 @@ def _tokenizers_encode(tokenizer: tokenizers.Tokenizer) -> Callable[[pa.Array], 
     return encode
 
 
-def buffers_of(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (int64, one more than there are texts) and data (uint8) of a large_string array without nulls."""
-    _, offset_buffer, data_buffer = texts.buffers()
-    if len(texts) == 0 or offset_buffer is None:
-        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return offsets, np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
-
-
-def _alphabet() -> str:
-    """The character that stands for each byte in byte-level BPE (GPT-2's `bytes_to_unicode`): itself if printable, else from U+0100 on."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return "".join(chr(byte if byte in printable else next(others)) for byte in range(256))
-
-
-_ALPHABET = _alphabet()
-_BYTE_OF = {character: byte for byte, character in enumerate(_ALPHABET)}
-
-
-def _spelled(token: bytes) -> str:
-    return token.decode("latin-1").translate(_SPELLING)
-
-
-_SPELLING = dict(enumerate(_ALPHABET))
-
-
 def _bytes_of(word: str) -> bytes | None:
     """The bytes that a byte-level token stands for; None if it has a character that stands for none."""
     try:
-        return bytes([_BYTE_OF[character] for character in word])
+        return to_bytes(word)
     except KeyError:
         return None

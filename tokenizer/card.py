@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,18 @@ from tokenizer.audit import Audit
 
 CARD = "README.md"
 
-_LANGUAGES = {
+LANGUAGES = {
     "ar": "Arabic", "el": "Greek", "en": "English", "he": "Hebrew", "hi": "Hindi", "ja": "Japanese", "ko": "Korean", "ru": "Russian",
     "th": "Thai", "zh": "Chinese",
 }  # fmt: skip
 
 
-def write_card(folder: Path, found: Audit, facts: Mapping[str, Any], chat_template: str | None) -> None:
-    """Write README.md. facts: `config`, `counts`, `words`, `kiwi`, `sha256` and `lists` as the manifest has them."""
-    (folder / CARD).write_text(render_card(found, facts, chat_template), encoding="utf-8")
+def write_card(folder: Path, found: Audit, facts: Mapping[str, Any], own_template: bool) -> None:
+    """Write README.md. facts: `config`, `counts`, `words` and `kiwi` as the manifest has them."""
+    (folder / CARD).write_text(render_card(found, facts, own_template), encoding="utf-8")
 
 
-def render_card(found: Audit, facts: Mapping[str, Any], chat_template: str | None) -> str:
+def render_card(found: Audit, facts: Mapping[str, Any], own_template: bool) -> str:
     """The card as Markdown. It holds nothing that differs from run to run, such as times."""
     config = facts["config"]
     languages = [] if config["plain"] else list(config["split"])
@@ -37,15 +38,16 @@ def render_card(found: Audit, facts: Mapping[str, Any], chat_template: str | Non
         _settings(config, facts["kiwi"]),
         "## Use",
         _USE,
+        "## Chat",
+        _CHAT if own_template else "The chat template is in `chat_template.jinja`.",
+        "## Licence",
+        _LICENCE,
     ]
-    if chat_template is not None:
-        sections += ["## Chat", _CHAT if config["chat_template"] is None else "The chat template is in `chat_template.jinja`."]
-    sections += ["## Licence", _LICENCE]
     return "\n\n".join(sections) + "\n"
 
 
 def _head(found: Audit, languages: list[str], config: Mapping[str, Any]) -> str:
-    names = " and ".join(_LANGUAGES[language] for language in languages)
+    names = " and ".join(LANGUAGES[language] for language in languages)
     listed = "".join(f"- {language}\n" for language in languages)
     front = f"---\nlibrary_name: transformers\ntags:\n- tokenizer\n{'language:' + chr(10) + listed if listed else ''}---\n\n"
     what = f"byte-level BPE tokenizer for {names}" if names else "byte-level BPE tokenizer"
@@ -56,7 +58,7 @@ def _head(found: Audit, languages: list[str], config: Mapping[str, Any]) -> str:
 def _what_for(found: Audit, config: Mapping[str, Any]) -> str:
     if config["plain"]:
         return "All words were learned from together; no language has a share."
-    shares = ", ".join(f"{_LANGUAGES[language]} {share:.4g}" for language, share in config["split"].items())
+    shares = ", ".join(f"{LANGUAGES[language]} {share:.4g}" for language, share in config["split"].items())
     exact = "exactly" if found.exact else "not exactly"
     return (
         f"The shares asked for were {shares}; the vocabulary has them {exact}, as its bytes alone tell (`onnuri tokenizer audit`). "
@@ -69,14 +71,14 @@ def _audit_table(found: Audit, languages: list[str]) -> str:
     rows = ["| kind | tokens | share of languages | fragments |", "|---|---:|---:|---:|"]
     for name, count in found.counts.items():
         share = f"{count / together:.2%}" if name in languages and together else ""
-        rows.append(f"| {_LANGUAGES.get(name, name)} | {count:,} | {share} | {_number(found.fragments.get(name))} |")
+        rows.append(f"| {LANGUAGES.get(name, name)} | {count:,} | {share} | {_number(found.fragments.get(name))} |")
     return "\n".join([*rows, f"| together | {found.size:,} | | |"])
 
 
 def _provenance(facts: Mapping[str, Any]) -> str:
     rows = ["| counts (fingerprint) | documents | bytes of text | distinct words |", "|---|---:|---:|---:|"]
     for source in facts["counts"]:
-        numbers = " | ".join(_number(source[key]) for key in ("documents", "bytes", "words"))
+        numbers = " | ".join(_number(source[key]) for key in ("documents", "text_bytes", "words"))
         rows.append(f"| `{source['fingerprint']}` | {numbers} |")
     return "\n".join(rows)
 
@@ -88,12 +90,12 @@ def _words_table(words: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, facts in words.items():
         left_out = (_number(facts[key]["words"]) for key in ("rare", "beyond"))
-        rows.append(f"| {_LANGUAGES.get(name, name)} | {facts['words']:,} | {facts['occurrences']:,} | {' | '.join(left_out)} |")
+        rows.append(f"| {LANGUAGES.get(name, name)} | {facts['words']:,} | {facts['occurrences']:,} | {' | '.join(left_out)} |")
     return "\n".join(rows)
 
 
 def _settings(config: Mapping[str, Any], kiwi: str | None) -> str:
-    rows = [f"- `{key}`: {'null' if value is None else value}" for key, value in config.items()]
+    rows = [f"- `{key}`: {json.dumps(value)}" for key, value in config.items()]
     return "\n".join([*rows, *([f"- morphemes by {kiwi}"] if kiwi else [])])
 
 

@@ -10,15 +10,9 @@ import numpy as np
 
 from pipeline.errors import UserError
 from tokenizer.bpe import BYTE_OF_ID
-from tokenizer.scripts import SHARED_KIND, kinds
+from tokenizer.scripts import kinds
+from tokenizer.shares import SHARED_KIND, SHARED_SHARE, budget_of, shared_default
 from tokenizer.vocabulary import BYTES, Vocabulary
-
-SHARED_SHARE = Fraction(1888, 101888)
-"""Share of the merges that is no language's, unless the configuration says otherwise: with 256 special tokens it leaves 2 x 50,000 of a
-vocabulary of 102,400. Punctuation, blanks, other scripts and cut characters need about that much (1.85 %)."""
-
-SPARE_MERGES = 2000
-"""Merges trained beyond what a list should have to give: a few of its tokens are other lists' strings, or of another kind."""
 
 
 @dataclass(frozen=True)
@@ -47,29 +41,6 @@ class Composition:
 
     vocabulary: Vocabulary
     lists: dict[str, dict[str, int]]
-
-
-def budget_of(vocab_size: int, specials: int) -> int:
-    """Merges that a vocabulary has room for. Raises UserError where there is none."""
-    budget = vocab_size - specials - BYTES
-    if budget < 1:
-        raise UserError(
-            f"a vocabulary of {vocab_size:,} has no room for merges beside {specials} special tokens and {BYTES} bytes; "
-            f"use a --vocab-size above {specials + BYTES}"
-        )
-    return budget
-
-
-def shared_default(budget: int) -> int:
-    """Merges of the shared part when the configuration names no number."""
-    return int(budget * SHARED_SHARE)
-
-
-def merges_to_train(name: str, budget: int, split: Mapping[str, Fraction], shared_merges: int | None) -> int:
-    """How many merges a list has to be asked for, so that only its words can be the reason when it gives too few tokens."""
-    shared = shared_default(budget) if shared_merges is None else shared_merges
-    share = split.get(name, Fraction(0))
-    return min(budget + SPARE_MERGES, int(budget * share) + shared + SPARE_MERGES)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +23,16 @@ from pipeline.ranges import Range, SortedWriter, read_range
 from pipeline.segment import Segment, write_json
 from pipeline.settings import Settings
 from pipeline.splits import Split
-from tokenizer.pretoken import PATTERN, WordCounter, word_hashes
 from tokenizer.texts import Skipped, read_texts
-from tokenizer.words import SCHEMA, Words
+from tokenizer.words import PATTERN, SCHEMA, Words
+
+if TYPE_CHECKING:
+    from tokenizer.pretoken import WordCounter
 
 SEGMENT = "count"
+
+SPLIT_BYTES = 16 << 20
+"""Bytes on disk of one task: seconds of work, so that workers end together."""
 
 RUNS = pa.schema([("hash", pa.uint64()), ("word", pa.large_binary()), ("count", pa.int64())])
 """Columns of the files between the two steps: sorted runs of words, ordered by `hash`."""
@@ -50,37 +55,37 @@ class CountConfig(Settings):
     min_count: int = Field(
         1,
         ge=1,
-        description="words that occur less often are left out of the result; 1 keeps all, as training can leave them out later; "
+        description="Words that occur less often are left out of the result; 1 keeps all, as training can leave them out later; "
         "raise it where the counts themselves get too large",
     )
     max_word_bytes: int = Field(
         128,
         ge=1,
         le=65_535,
-        description="longer words are left out: they are encoded data and text without spaces, whose pairs teach nothing",
+        description="Longer words are left out: they are encoded data and text without spaces, whose pairs teach nothing",
     )
     max_document_bytes: int | None = Field(
         1_000_000,
         ge=1,
-        description="only so many bytes of each document count, to its last whole word; longer ones are mostly dumps and lists "
+        description="Only so many bytes of each document count, to its last whole word; longer ones are mostly dumps and lists "
         "(and some books); null counts all",
     )
     sample_share: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="share of the documents that count, chosen by their ids: a larger share holds all documents of a smaller one",
+        description="Share of the documents that count, chosen by their ids: a larger share holds all documents of a smaller one",
     )
-    seed: int = Field(0, description="another seed chooses another sample")
+    seed: int = Field(0, description="Another seed chooses another sample")
     weight_column: str | None = Field(
-        None, description="column of whole numbers that say how often a document counts, such as `epochs` of a corpus; null: once"
+        None, description="Column of whole numbers that say how often a document counts, such as `epochs` of a corpus; null: once"
     )
     counter_words: int = Field(
         2_000_000,
         ge=1,
-        description="distinct words at which a worker writes down what it has counted and begins anew, at about 200 bytes of memory each",
+        description="Distinct words at which a worker writes down what it has counted and begins anew, at about 200 bytes of memory each",
     )
-    partition_words: int = Field(4_000_000, ge=1, description="words that one task sums at most, at about 200 bytes of memory each")
+    partition_words: int = Field(1_000_000, ge=1, description="Words that one task sums at most, at about 200 bytes of memory each")
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class WordsTask:
         return self.split.name
 
     def __call__(self, folder: Path) -> dict[str, Any]:
+        from tokenizer.pretoken import WordCounter  # compiled kernels, which the process that plans never needs
+
         skipped = Skipped()
         counter = WordCounter(self.max_word_bytes, self.max_document_bytes)
         documents = words = 0
@@ -150,6 +157,8 @@ class WordsTask:
 
 def _write_run(writer: SortedWriter, counter: WordCounter) -> int:
     """Write what the counter holds as a sorted run and empty it; returns the number of words."""
+    from tokenizer.pretoken import word_hashes
+
     words = counter.words()
     table = pa.table([word_hashes(words), _large_binary(words), words.counts], schema=RUNS)
     writer.write(table)
@@ -181,6 +190,8 @@ class SumTask:
         return f"part-{self.part:05d}"
 
     def __call__(self, folder: Path) -> dict[str, Any]:
+        from tokenizer.pretoken import WordCounter
+
         hashes = Range(self.part, self.parts, HASHES)
         counter = WordCounter(1)
         rows = 0

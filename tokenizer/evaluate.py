@@ -40,18 +40,18 @@ _WHOLE_FILES = 1 << 50
 class EvaluateConfig(Settings):
     """What is compared, and on which texts."""
 
-    tokenizers: tuple[str, ...] = Field((), description="folders of tokenizers, tokenizer.json files or rank files; NAME=PATH names one")
-    baselines: tuple[str, ...] = Field((), description="more of the same, listed behind them: NAME=FILE.tiktoken.gz")
-    texts: tuple[str, ...] = Field((), description="files, globs or folders of Parquet or JSONL; ko=PATH for texts without a column lang")
+    tokenizers: tuple[str, ...] = Field((), description="Folders of tokenizers, tokenizer.json files or rank files; NAME=PATH names one")
+    baselines: tuple[str, ...] = Field((), description="More of the same, listed behind them: NAME=FILE.tiktoken.gz")
+    texts: tuple[str, ...] = Field((), description="Files, globs or folders of Parquet or JSONL; ko=PATH for texts without a column lang")
     parallel: tuple[str, ...] = Field((), description="Parquet or JSONL that holds the same text in two languages, a column for each")
     parallel_columns: tuple[str, str] = Field(
-        ("ko", "en"), description="those columns, which name the languages; parity is first over second"
+        ("ko", "en"), description="Those columns, which name the languages; parity is first over second"
     )
-    text_column: str = Field("text", description="column that holds the text")
-    id_column: str = Field("id", description="column that holds the id")
-    limit_bytes: int | None = Field(None, gt=0, description="read about the first so many bytes of text of every file; null reads all")
-    top_words: tuple[int, ...] = Field((1_000, 10_000), description="sizes of the lists of most frequent words for the single-token rate")
-    renyi_alpha: float = Field(metrics.RENYI_ALPHA, gt=0, description="order of the Rényi efficiency")
+    text_column: str = Field("text", description="Column that holds the text")
+    id_column: str = Field("id", description="Column that holds the id")
+    limit_bytes: int | None = Field(None, gt=0, description="Read about the first so many bytes of text of every file; null reads all")
+    top_words: tuple[int, ...] = Field((1_000, 10_000), description="Sizes of the lists of most frequent words for the single-token rate")
+    renyi_alpha: float = Field(metrics.RENYI_ALPHA, gt=0, description="Order of the Rényi efficiency")
 
 
 @dataclass(frozen=True)

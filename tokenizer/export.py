@@ -7,7 +7,7 @@ application that shows the model texts of others encodes each content alone, as 
 
     ids = [special_id["<|user|>"], *tokenizer.encode(content, split_special_tokens=True), special_id["<|end|>"]]
 
-Corpora are encoded the same way, with `plain_encoder_json`: no document can write a special token.
+Corpora are encoded the same way, with `encoder.plain_encoder_json`: no document can write a special token.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.shards import write_table
-from tokenizer.pretoken import PATTERN
 from tokenizer.scripts import kinds
 from tokenizer.special_tokens import BOS, EOS, PAD
-from tokenizer.vocabulary import BYTES, Vocabulary, to_characters
+from tokenizer.vocabulary import BYTES, TOKENIZER, Vocabulary, to_characters
+from tokenizer.words import PATTERN
 
-CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
-
-TOKENIZER, CONFIG, TEMPLATE, TABLE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocabulary.parquet"
-"""The files of a tokenizer's folder, beside its card and manifest."""
+CONFIG, TEMPLATE, TABLE = "tokenizer_config.json", "chat_template.jinja", "vocabulary.parquet"
+"""The files of a tokenizer's folder, beside TOKENIZER, its card and manifest."""
 
 _ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 
@@ -69,16 +67,6 @@ def tokenizer_json(vocabulary: Vocabulary) -> str:
         },
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def plain_encoder_json(content: str) -> str:
-    """tokenizer.json without its added tokens: an encoder that takes special strings in a text for the text they are.
-
-    The ids of all tokens stay; the special ones can no longer come out.
-    """
-    values = json.loads(content)
-    values["added_tokens"] = []
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def tokenizer_config(specials: Sequence[str]) -> dict[str, Any]:
@@ -122,11 +110,10 @@ def vocabulary_table(vocabulary: Vocabulary, languages: Sequence[str]) -> pa.Tab
     )
 
 
-def write_tokenizer(folder: Path, vocabulary: Vocabulary, languages: Sequence[str], chat_template: str | None) -> None:
-    """Write TOKENIZER, CONFIG, TABLE and, where there is one, TEMPLATE."""
+def write_tokenizer(folder: Path, vocabulary: Vocabulary, languages: Sequence[str], chat_template: str) -> None:
+    """Write TOKENIZER, CONFIG, TABLE and TEMPLATE."""
     (folder / TOKENIZER).write_text(tokenizer_json(vocabulary), encoding="utf-8")
     config = json.dumps(tokenizer_config(vocabulary.specials), indent=2, ensure_ascii=False)
     (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
-    if chat_template is not None:
-        (folder / TEMPLATE).write_text(chat_template, encoding="utf-8")
+    (folder / TEMPLATE).write_text(chat_template, encoding="utf-8")
     write_table(folder / TABLE, vocabulary_table(vocabulary, languages))

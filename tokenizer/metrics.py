@@ -6,7 +6,6 @@ A measure of nothing (no words, no tokens) is None.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -14,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tokenizer.baselines import Encoder, buffers_of
+from tokenizer.baselines import Encoder
+from tokenizer.pretoken import buffers_of
+from tokenizer.seeds import ksx1001_syllables
 from tokenizer.spaced_kernel import plain_words, words_and_characters
 from tokenizer.unicode_classes import class_table
 
@@ -59,17 +60,11 @@ def partial_rate(frequencies: np.ndarray, partial: np.ndarray) -> float | None:
     return float(frequencies[partial].sum() / total) if total else None
 
 
-@functools.cache
-def ksx1001_syllables() -> frozenset[str]:
-    """The 2,350 syllables of KS X 1001, the ones in common use: rows 16 to 40 of its code table, which EUC-KR holds at 0xB0 to 0xC8."""
-    return frozenset(bytes((row, cell)).decode("euc_kr") for row in range(0xB0, 0xC9) for cell in range(0xA1, 0xFF))
-
-
 def syllable_coverage(tokens: Sequence[bytes]) -> tuple[int, int]:
     """How many of the 2,350 syllables of KS X 1001, and of all 11,172, are a token of their own (without a space)."""
     owned = set(tokens)
     covered = {syllable for syllable in _SYLLABLES if syllable.encode("utf-8") in owned}
-    return len(covered & ksx1001_syllables()), len(covered)
+    return len(covered & set(ksx1001_syllables())), len(covered)
 
 
 def space_duplicates(tokens: Sequence[bytes]) -> float | None:
@@ -116,7 +111,7 @@ def byte_lengths(tokens: Sequence[bytes]) -> np.ndarray:
 
 def text_size(texts: pa.Array) -> tuple[int, int, int]:
     """Bytes, characters and words of a large_string array."""
-    offsets, data = buffers_of(texts)
+    data, offsets = buffers_of(texts)
     words, characters = words_and_characters(data, offsets, class_table())
     return int(offsets[-1] - offsets[0]), int(characters), int(words)
 
@@ -134,7 +129,7 @@ class WordTable:
 
     def add(self, texts: pa.Array) -> None:
         """Count the words of a large_string array."""
-        offsets, data = buffers_of(texts)
+        data, offsets = buffers_of(texts)
         words, _ = words_and_characters(data, offsets, class_table())
         copied, copied_offsets = np.empty(int(offsets[-1] - offsets[0]), np.uint8), np.empty(words + 1, np.int64)
         found = plain_words(data, offsets, class_table(), copied, copied_offsets)

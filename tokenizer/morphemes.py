@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import UserError
-from tokenizer.scripts import summed
 from tokenizer.words import Words
 
 CUT_BEFORE = ("J", "E", "VCP", "XSV")
@@ -71,6 +70,8 @@ def cut_morphemes(words: Words, min_count: int) -> Words:
         found = cut_places([text[lead:] for text, lead in zip(data, leads, strict=True)])
         for place, text, lead, starts in zip(places, data, leads, found, strict=True):
             cuts += [int(words.offsets[place]) + len(text[: lead + start].encode()) for start in starts]
+    from tokenizer.scripts import summed
+
     return summed([_with_cuts(words, np.array(cuts, np.int64))])
 
 

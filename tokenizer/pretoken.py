@@ -10,13 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import normalizers
 
+from tokenizer import count_kernel as table_kernel
 from tokenizer import pretoken_kernel as kernel
 from tokenizer.unicode_classes import CODE_POINTS, class_table
 from tokenizer.words import Words
-
-PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""The regular expression of Qwen2's tokenizer: letters in one run, each digit alone, the space with the word that follows. Every bulk
-encoder knows it, and `pretoken_kernel` makes its splits."""
 
 _FIRST_SLOTS, _FIRST_BYTES = 1 << 13, 1 << 16
 """Room of a new counter, for half as many words as slots; it doubles as it fills."""
@@ -48,7 +45,8 @@ def _nfc_table() -> np.ndarray:
     Code points that this Python doesn't know (category Cn) may be known to the normaliser: they are MAY_CHANGE too.
     """
     table = np.zeros(CODE_POINTS, np.uint8)
-    for code in range(CODE_POINTS):
+    table[0x40000:0xE0000] = kernel.MAY_CHANGE  # planes without a character
+    for code in (*range(0x40000), *range(0xE0000, 0xE1000)):
         character = chr(code)
         category = unicodedata.category(character)
         if category == "Cn":
@@ -82,14 +80,14 @@ def pretokens(text: str) -> list[str]:
     """The pre-tokens of one text as it stands, without normalisation: for looking at, not for bulk work."""
     data = np.frombuffer(text.encode(), np.uint8)
     ends = np.zeros(len(data), np.int64)
-    found = ends[: kernel.split(data, 0, len(data), class_table(), ends)].tolist()
+    found = ends[: kernel.split(data, class_table(), ends)].tolist()
     return [data[start:end].tobytes().decode() for start, end in zip([0, *found], found, strict=False)]
 
 
 def word_hashes(words: Words) -> np.ndarray:
     """uint64 of each word, from its bytes alone: the same on every machine and in every version."""
     hashes = np.zeros(len(words), np.uint64)
-    kernel.hash_words(words.data, words.offsets, hashes)
+    table_kernel.hash_words(words.data, words.offsets, hashes)
     return hashes
 
 
@@ -101,15 +99,15 @@ class WordCounter:
         a document (in NFC) count."""
         self._max_word_bytes = max_word_bytes
         self._max_document_bytes = _NO_LIMIT if max_document_bytes is None else max_document_bytes
-        self._state = np.zeros(4, np.int64)
-        self._totals = np.zeros(kernel.TOTALS, np.int64)
+        self._state = np.zeros(table_kernel.STATE, np.int64)
+        self._totals = np.zeros(table_kernel.TOTALS, np.int64)
         self._text_bytes = 0
         self._arena = np.zeros(_FIRST_BYTES, np.uint8)
-        self._slots = np.zeros(kernel.SLOT * _FIRST_SLOTS, np.uint64)
+        self._slots = np.zeros(table_kernel.SLOT * _FIRST_SLOTS, np.uint64)
 
     def __len__(self) -> int:
         """Distinct words."""
-        return int(self._state[kernel.WORDS])
+        return int(self._state[table_kernel.WORDS])
 
     @property
     def nbytes(self) -> int:
@@ -133,20 +131,20 @@ class WordCounter:
         self._text_bytes += int(np.diff(offsets) @ factors)
         self._begin()
         limits = self._max_word_bytes, self._max_document_bytes
-        while kernel.count(data, offsets, factors, class_table(), *limits, *self._table(), self._state, self._totals):
+        while table_kernel.count(data, offsets, factors, class_table(), *limits, *self._table(), self._state, self._totals):
             self._grow(self._max_word_bytes)
 
     def add_words(self, words: Words) -> None:
         """Add words that were counted before; the limits don't apply to them, and `totals` stays."""
         self._begin()
         longest = int(np.diff(words.offsets).max(initial=0))
-        while kernel.add(words.data, words.offsets, words.counts, *self._table(), self._state):
+        while table_kernel.add(words.data, words.offsets, words.counts, longest, *self._table(), self._state):
             self._grow(longest)
 
     def words(self) -> Words:
         """All words with their counts, in the order of their hashes (words of one hash: of their bytes)."""
         places, sizes, hashes = np.zeros(len(self), np.int64), np.zeros(len(self), np.int64), np.zeros(len(self), np.uint64)
-        kernel.list_words(*self._table(), places, sizes, hashes)
+        table_kernel.list_words(*self._table(), places, sizes, hashes)
         order = np.argsort(hashes, kind="stable")
         found = self._read(places[order], sizes[order])
         tied = hashes[order[1:]] == hashes[order[:-1]]
@@ -159,7 +157,7 @@ class WordCounter:
         offsets = np.zeros(len(places) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
         data, counts = np.zeros(offsets[-1], np.uint8), np.zeros(len(places), np.int64)
-        kernel.read_words(*self._table(), places, offsets, data, counts)
+        table_kernel.read_words(*self._table(), places, offsets, data, counts)
         return Words(data, offsets, counts)
 
     def clear(self) -> None:
@@ -171,16 +169,16 @@ class WordCounter:
         return self._slots, self._arena
 
     def _begin(self) -> None:
-        self._state[kernel.ROW] = self._state[kernel.POSITION] = 0
+        self._state[table_kernel.ROW] = self._state[table_kernel.POSITION] = 0
 
     def _grow(self, longest: int) -> None:
-        """Double what is full: the arena when it can't hold one more word of `longest` bytes, the slots when half of them are taken."""
-        used = int(self._state[kernel.ARENA])
-        if used + longest > len(self._arena):
-            self._arena = np.concatenate([self._arena[:used], np.zeros(max(used, longest, _FIRST_BYTES), np.uint8)])
-        if 2 * kernel.SLOT * (len(self) + 1) > len(self._slots):
+        """Double the slots or enlarge the arena, whichever can't take one more batch of words of up to `longest` bytes."""
+        used = int(self._state[table_kernel.ARENA])
+        if used + table_kernel.BATCH_BYTES + longest > len(self._arena):
+            self._arena = np.concatenate([self._arena[:used], np.zeros(max(used, table_kernel.BATCH_BYTES + longest), np.uint8)])
+        if 2 * table_kernel.SLOT * (len(self) + table_kernel.BATCH) > len(self._slots):
             larger = np.zeros(2 * len(self._slots), np.uint64)
-            kernel.move_slots(self._slots, self._arena, larger)
+            table_kernel.move_slots(self._slots, self._arena, larger)
             self._slots = larger
 
 

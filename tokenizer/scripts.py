@@ -11,11 +11,9 @@ import pyarrow as pa
 
 from tokenizer.pretoken import WordCounter
 from tokenizer.scripts_kernel import MIXED, NO_LETTER, cut_words, token_classes
+from tokenizer.shares import MIXED_KIND, SHARED_KIND
 from tokenizer.unicode_classes import CODE_POINTS, OTHER_LETTER, language_table
 from tokenizer.words import Words
-
-SHARED_KIND, MIXED_KIND = "shared", "mixed"
-"""The kinds that are no language: tokens without a letter of any language of the split, and tokens with letters of two scripts."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 PAD = "<|pad|>"
 BOS = "<|bos|>"
 EOS = "<|eos|>"
@@ -17,6 +19,9 @@ TOOL_CALL, TOOL_CALL_END = "<|tool_call|>", "<|tool_call_end|>"
 FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX = "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"
 
 NAMED = (PAD, BOS, EOS, SYSTEM, USER, ASSISTANT, TOOL, END, TOOL_CALL, TOOL_CALL_END, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX)
+
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+"""Our own, which uses them; `export` says how to use it safely."""
 
 TOTAL = 256
 """Named and reserved ones together: room for what a later model needs without moving an id."""

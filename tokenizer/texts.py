@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePath
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.alone import Inputs, input_parts
-from pipeline.documents import DocumentReader
 from pipeline.errors import UserError
 from pipeline.files import open_file
+from pipeline.inputs import Inputs, input_parts
 from pipeline.shards import slices
 from pipeline.splits import Part, Split, plan_splits
 
@@ -35,14 +35,30 @@ class Skipped:
 
 
 def plan_texts(inputs: Inputs, split_bytes: int) -> list[Split]:
-    """Splits over Parquet and JSONL files. Raises UserError for another format and for a Parquet file without the text column."""
-    parts = input_parts(inputs)
+    """Splits over Parquet and JSONL files. Raises UserError for another format and for a Parquet file without the text column.
+
+    Of a folder that a run or a stage command wrote, the documents are read: the corpus's parts, or what was kept.
+    """
+    parts = input_parts(replace(inputs, paths=[_documents_of(path) for path in inputs.paths]))
     for part in parts:
         if part.format not in ("jsonl", "parquet"):
             raise UserError(f"'{part.path}' is {part.format}, and the tokenizer reads Parquet or JSONL; run `onnuri ingest` on it first")
         if part.format == "parquet":
             _check_text_column(part)
     return plan_splits(parts, split_bytes)
+
+
+def _documents_of(path: str) -> str:
+    """A folder that holds a manifest beside its documents: the glob of the documents alone. Any other path as it is."""
+    from pipeline.balance.export import PART_GLOB  # imports a whole move, which a worker never needs
+
+    folder = Path(path)
+    if not (folder / "manifest.json").is_file():
+        return path
+    for pattern in (PART_GLOB, "kept/*.parquet"):
+        if next(folder.glob(pattern), None) is not None:
+            return str(Path(glob.escape(path)) / pattern)
+    return path
 
 
 def _check_text_column(part: Part) -> None:
@@ -84,6 +100,8 @@ def _parquet(part: Part, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def _documents(part: Part, columns: Sequence[str]) -> Iterator[pa.Table]:
+    from pipeline.documents import DocumentReader  # imports what reads crawls: for JSONL only
+
     for table in DocumentReader()(Split("texts", (part,))):
         if "error" in table.column_names:
             failed = pc.is_valid(table.column("error"))

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
+import xxhash
 from pydantic import Field, model_validator
 
 from pipeline import __version__
 from pipeline.errors import UserError
 from pipeline.segment import Segment, write_json
 from pipeline.settings import Settings
-from tokenizer.compose import budget_of, merges_to_train, shared_default
 from tokenizer.count import load_manifest
-from tokenizer.export import CHAT_TEMPLATE
 from tokenizer.morphemes import kiwi_version
-from tokenizer.pretoken import PATTERN
-from tokenizer.scripts import SHARED_KIND
 from tokenizer.seeds import syllable_merges
-from tokenizer.shares import exact_shares
-from tokenizer.special_tokens import NAMED, TOTAL
+from tokenizer.shares import SHARED_KIND, budget_of, exact_shares, merges_to_train, shared_default
+from tokenizer.special_tokens import CHAT_TEMPLATE, NAMED, TOTAL
 from tokenizer.train_tasks import ALL, BpeTask, ComposeTask, CutTask, ListPlan, MorphemeTask, WordsTask
+from tokenizer.words import PATTERN
 
+SEGMENT = "train"
 KOREAN = "ko"
 
 _WORDS_PER_TASK = 100_000
@@ -35,36 +35,36 @@ _WORDS_PER_TASK = 100_000
 class TrainConfig(Settings):
     """Settings of `onnuri tokenizer train`."""
 
-    vocab_size: int = Field(102_400, gt=256, description="tokens of the vocabulary, special tokens included")
+    vocab_size: int = Field(102_400, gt=256, description="Tokens of the vocabulary, special tokens included")
     split: dict[str, float] = Field(
         {"ko": 0.5, "en": 0.5},
-        description="languages of the vocabulary with their shares of the tokens that are a language's; they add up to 1",
+        description="Languages of the vocabulary with their shares of the tokens that are a language's; they add up to 1",
     )
     shared_merges: int | None = Field(
         None,
         ge=0,
-        description="tokens that are no language's, beside bytes and special tokens; null: 1.85 % of the merges, or what is needed",
+        description="Tokens that are no language's, beside bytes and special tokens; null: 1.85 % of the merges, or what is needed",
     )
     special_tokens: int = Field(
-        TOTAL, ge=len(NAMED), description="special tokens, the named ones and then reserved ones; they take the first ids"
+        TOTAL, ge=len(NAMED), description="Special tokens, the named ones and then reserved ones; they take the first ids"
     )
     seed_syllables: Literal["ksx1001", "none"] = Field(
         "ksx1001",
-        description="syllables that are Korean tokens from the start: ksx1001 (2,350, so that no common syllable falls apart) or none",
+        description="Syllables that are Korean tokens from the start: ksx1001 (2,350, so that no common syllable falls apart) or none",
     )
     morphemes: Literal["none", "particles"] = Field(
-        "none", description="particles: cut Korean words before particles and endings when learning (needs onnuri[korean]); none: don't"
+        "none", description="Particles: cut Korean words before particles and endings when learning (needs onnuri[korean]); none: don't"
     )
     morphemes_min_count: int = Field(2, ge=1, description="Korean words that occur less often are not cut into morphemes")
     plain: bool = Field(
-        False, description="one list over all words, as a common BPE trainer learns it: nothing is cut, no language has a share, no seeds"
+        False, description="One list over all words, as a common BPE trainer learns it: nothing is cut, no language has a share, no seeds"
     )
-    min_count: int = Field(1, ge=1, description="words that occur less often, after cutting, are left out")
-    max_token_bytes: int = Field(64, ge=3, description="most bytes of a token: 21 Hangul syllables, or an indentation of 64 blanks")
+    min_count: int = Field(1, ge=1, description="Words that occur less often, after cutting, are left out")
+    max_token_bytes: int = Field(64, ge=3, description="Most bytes of a token: 21 Hangul syllables, or an indentation of 64 blanks")
     max_words: int = Field(
-        20_000_000, ge=1, description="most distinct words per language that are learned from, the most frequent; this bounds memory"
+        20_000_000, ge=1, description="Most distinct words per language that are learned from, the most frequent; this bounds memory"
     )
-    chat_template: str | None = Field(None, description="path of a chat template (Jinja) to write in place of Onnuri's own")
+    chat_template: str | None = Field(None, description="Path of a chat template (Jinja) to write in place of Onnuri's own")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
@@ -85,13 +85,15 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     split = exact_shares(config.split)
     _check_seeds(config, split)
     template = _chat_template(config.chat_template)
+    kiwi = kiwi_version() if config.morphemes != "none" else None
+    # only now: what can't be trained leaves the manifest of a finished tokenizer as it is
+    write_json(segment.directory / "manifest.json", {"segment": SEGMENT, "finished": False})
     words = _words(segment, sources, config, tuple(split))
     names = [ALL] if config.plain else [*split, SHARED_KIND]
     lists = _merges(segment, words, names, split, config)
     learned_from = {name: {key: facts for key, facts in words[name].items() if key != "path"} for name in names}
-    provenance = [{key: manifest.get(key) for key in _PROVENANCE} for _, manifest in sources]
+    provenance = [{key: manifest[key] for key in _PROVENANCE} for _, manifest in sources]
     settings = config.model_dump(mode="json")
-    kiwi = kiwi_version() if config.morphemes != "none" else None
     facts = {"config": settings, "counts": provenance, "words": learned_from, "kiwi": kiwi}
     task = ComposeTask(
         lists=tuple(lists),
@@ -106,7 +108,8 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     )
     (composed,) = segment.step("compose", [task], into=segment.directory)
     manifest = {
-        "segment": "train",
+        "segment": SEGMENT,
+        "finished": True,
         "version": __version__,
         "tokenizer_sha256": composed["sha256"],
         "vocab_size": config.vocab_size,
@@ -123,24 +126,35 @@ def run(segment: Segment, counts: Sequence[Path], config: TrainConfig) -> dict[s
     return manifest
 
 
-_PROVENANCE = ("fingerprint", "documents", "bytes", "words", "occurrences", "config")
-"""What is told on of each folder of counts."""
+_PROVENANCE = ("fingerprint", "corpus_fingerprint", "documents", "text_bytes", "words", "occurrences", "left_out", "config")
+"""What is told of each folder of counts; `fingerprint` is of the counts themselves."""
 
 
 def _sources(counts: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
     """The folders with their manifests, in an order that is their content's and not the caller's."""
     if not counts:
         raise UserError("there are no counts to train on; give the folder that `onnuri tokenizer count` wrote")
-    sources = [(Path(folder), load_manifest(Path(folder))) for folder in counts]
-    for folder, manifest in sources:
+    sources: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for folder in map(Path, counts):
+        manifest = load_manifest(folder)
         if manifest["pattern"] != PATTERN:
-            raise UserError(f"'{folder}' was counted with another pattern of words than this version trains with; count again")
-    fingerprints = [str(manifest["fingerprint"]) for _, manifest in sources]
-    twice = next((place for place, mark in enumerate(fingerprints) if mark in fingerprints[:place]), None)
-    if twice is not None:
-        first = sources[fingerprints.index(fingerprints[twice])][0]
-        raise UserError(f"'{first}' and '{sources[twice][0]}' hold the same counts; name each of them once")
-    return sorted(sources, key=lambda source: str(source[1]["fingerprint"]))
+            raise UserError(f"'{folder}' was counted with another pattern of words than this version trains with; count its texts again")
+        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([part["xxh3"] for part in manifest["parts"]]).encode())
+        if fingerprint in sources:
+            raise UserError(f"'{sources[fingerprint][0]}' and '{folder}' hold the same counts; name each of them once")
+        sources[fingerprint] = folder, manifest | {"fingerprint": fingerprint}
+    return [sources[fingerprint] for fingerprint in sorted(sources)]
+
+
+def _parts(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files of a folder of counts. Raises UserError where one is missing or has another size than it was written with."""
+    paths = []
+    for part in manifest["parts"]:
+        path = (folder / part["file"]).absolute()  # workers have folders of their own
+        if not path.is_file() or path.stat().st_size != part["bytes"]:
+            raise UserError(f"'{path}' is missing or not what was counted; run `onnuri tokenizer count` again with the same arguments")
+        paths.append(str(path))
+    return paths
 
 
 def _check_seeds(config: TrainConfig, split: Mapping[str, Fraction]) -> None:
@@ -168,8 +182,8 @@ def _words(
     segment: Segment, sources: Sequence[tuple[Path, dict[str, Any]]], config: TrainConfig, languages: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
     """The steps up to one file of words per list: its path and what was left out."""
-    paths = [path for folder, _ in sources for path in sorted((folder / "counts").glob("*.parquet"))]
-    cut = [CutTask(f"cut-{place:05d}", None if config.plain else languages, (str(path),)) for place, path in enumerate(paths)]
+    paths = [path for folder, manifest in sources for path in _parts(folder, manifest)]
+    cut = [CutTask(f"cut-{place:05d}", None if config.plain else languages, (path,)) for place, path in enumerate(paths)]
     names = (ALL,) if config.plain else (*languages, SHARED_KIND)
     found = _sums(segment, "words", _step_files(segment, "cut", segment.step("cut", cut)), names, config)
     if config.morphemes == "none" or KOREAN not in names:

@@ -9,6 +9,9 @@ import numpy as np
 
 from pipeline.errors import UserError
 
+TOKENIZER = "tokenizer.json"
+"""The file that is the tokenizer; its sha256 is what a tokenizer is known by."""
+
 BYTES = 256
 """Tokens of one byte: every text can be written with them."""
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""The regular expression of Qwen2's tokenizer: letters in one run, each digit alone, the space with the word that follows. Every bulk
+encoder knows it, and `pretoken_kernel` makes its splits."""
+
 SCHEMA = pa.schema([("word", pa.string()), ("count", pa.int64())])
 """Columns of the files that counting writes."""
 

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from decontam import DecontamError, FieldMap, MatchSettings, Policy
 from decontam.policy import ShortTexts
-from decontam.registry import load_registry
 from pipeline.decontaminate.actions import Action, Actions, Override
 from pipeline.settings import Settings
 
@@ -21,6 +20,8 @@ POLICY_KEYS = ("min_coverage", "answered_coverage", "long_factor", "max_frequenc
 
 @functools.cache
 def _registry_names() -> frozenset[str]:
+    from decontam.registry import load_registry  # brings the kernels with it, which most commands never need
+
     registry = load_registry()
     return frozenset([*registry, *(source.folder for source in registry.values())])
 

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from pipeline.alone import Inputs
 from pipeline.engine import LocalEngine, Task, run_task
 from pipeline.errors import UserError
+from pipeline.inputs import Inputs
 from pipeline.progress import Progress
 from pipeline.segment import Segment
 from tests.pipeline.runs import ROOT
+from tests.tokenizer.training_scene import trained, written
 from tokenizer import count
 from tokenizer.count import CountConfig, load_manifest, read_counts
 from tokenizer.pretoken import pretokens
@@ -315,16 +316,18 @@ def test_every_key_is_checked_and_described():
 RAY = """
 import sys
 from pathlib import Path
-from pipeline.alone import Inputs
+from pipeline.inputs import Inputs
 from pipeline.engine import RayEngine
 from pipeline.progress import Progress
 from pipeline.segment import Segment
-from tokenizer import count
+from tokenizer import count, train
 from tokenizer.texts import plan_texts
 
 engine = RayEngine(None, 2)
 segment = Segment(Path(sys.argv[2]), "count", engine, Progress(quiet=True), 0.0, alone=True)
 count.run(segment, plan_texts(Inputs([sys.argv[1]]), 1 << 20), count.CountConfig(partition_words=60))
+segment = Segment(Path(sys.argv[3]), "train", engine, Progress(quiet=True), 0.0, alone=True)
+train.run(segment, [Path(sys.argv[2])], train.TrainConfig(vocab_size=290, special_tokens=16, seed_syllables="none"))
 engine.close()
 """
 
@@ -332,8 +335,8 @@ engine.close()
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare: Ray runs inside a network namespace of its own"
 )
-def test_the_ray_engine(corpus, tmp_path):
-    command = [sys.executable, "-c", RAY, str(corpus), str(tmp_path / "ray")]
+def test_counting_and_training_on_the_ray_engine(corpus, tmp_path):
+    command = [sys.executable, "-c", RAY, str(corpus), str(tmp_path / "ray"), str(tmp_path / "ray-tokenizer")]
     script = 'ip link set lo up && exec "$@"'
     done = subprocess.run(
         ["unshare", "-n", "bash", "-c", script, "bash", *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
@@ -341,3 +344,5 @@ def test_the_ray_engine(corpus, tmp_path):
     assert done.returncode == 0, done.stderr
     counting(tmp_path / "here", [corpus], partition_words=60)
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "here")
+    trained(tmp_path / "tokenizer", [tmp_path / "here"], vocab_size=290)
+    assert written(tmp_path / "ray-tokenizer") == written(tmp_path / "tokenizer")

@@ -15,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-from tokenizer import pretoken, pretoken_kernel
-from tokenizer.pretoken import PATTERN, WordCounter, normalized, pretokens, word_hashes
+from tokenizer import count_kernel, pretoken
+from tokenizer.pretoken import WordCounter, normalized, pretokens, word_hashes
 from tokenizer.unicode_classes import CODE_POINTS, LETTER, NEWLINE, NUMBER, SPACE, class_table
-from tokenizer.words import Words
+from tokenizer.words import PATTERN, Words
 
 SPLIT = pre_tokenizers.Split(Regex(PATTERN), "isolated")
 TWIN = regex.compile(PATTERN)
@@ -199,13 +199,13 @@ def test_words_of_one_hash_are_kept_apart_and_in_order():
 
 def colliding_words() -> tuple[bytes, bytes]:
     """Two words of 23 bytes: what the first eight bytes of the second change, its next eight change back."""
-    prime, mask = int(pretoken_kernel._HASH_PRIME), 2**64 - 1
+    prime, mask = int(count_kernel._HASH_PRIME), 2**64 - 1
 
     def step(value: int, low: int) -> int:
         value = (value ^ low) * prime & mask
         return value ^ value >> 32
 
-    start = int(pretoken_kernel._HASH_START)
+    start = int(count_kernel._HASH_START)
     first, second = (int.from_bytes(word, "little") for word in (b"abcdefgh", b"01234567"))
     a, b = step(start, first), step(start, second)
     rest = int.from_bytes(b"same low", "little")

@@ -1,0 +1,43 @@
+"""The commands of training: so far `flops`, what a training would cost.
+
+Everything heavy is imported inside the commands, so that help appears at once.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from pipeline import options as opt
+from training.flops import H100_PEAK, PUBLISHED
+
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train models on token shards: flops tells what a training costs before anything runs.",
+)
+
+
+@app.callback()
+def root() -> None:
+    """Train models on token shards."""
+
+
+@app.command()
+def flops(
+    preset: Annotated[list[str] | None, typer.Option(help="2.4b, 7.8b or 32b, repeatable. Default: all.", show_default=False)] = None,
+    tokens: Annotated[
+        float | None, typer.Option(help="Tokens to train on, such as 9e12. Default: those of the published model.", show_default=False)
+    ] = None,
+    sequence_length: Annotated[int, typer.Option(min=1, help="Tokens of one sequence.")] = 4096,
+    mfu: Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")] = 0.4,
+    peak: Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")] = H100_PEAK,
+    as_json: opt.Json = False,
+) -> None:
+    """Tell what training costs: 6ND as the EXAONE 3.5 report counts, the count with attention, and GPU hours."""
+    from training.flops import cost, render
+
+    costs = [cost(name, tokens, sequence_length, mfu, peak) for name in preset or PUBLISHED]
+    typer.echo(json.dumps([one.as_json() for one in costs], indent=1) if as_json else render(costs))
