@@ -186,9 +186,11 @@ def _from_json(content: bytes, path: Path, name: str) -> Encoder:
         raise UserError(f"'{path}' doesn't describe a tokenizer as `tokenizers` writes it; get the file again") from error
     if kind != "BPE":
         raise UserError(f"'{path}' is a tokenizer of the kind {kind}; only byte-level BPE can be compared here")
-    places = [*vocabulary.values(), *special.values(), *plain.values()]
+    places = list((vocabulary | special | plain).values())
     if not places or min(places) < 0 or max(places) >= MAX_VOCABULARY:
         raise UserError(f"'{path}' has no tokens, or ids outside 0 to {MAX_VOCABULARY - 1:,}; get the file again")
+    if len(set(places)) < len(places):
+        raise UserError(f"'{path}' gives two tokens one id; get the file again")
     tokens = [b""] * (max(places) + 1)
     for word, place in vocabulary.items():
         if word in special:
@@ -200,7 +202,8 @@ def _from_json(content: bytes, path: Path, name: str) -> Encoder:
     for word, place in plain.items():
         tokens[place] = word.encode("utf-8")
     specification["added_tokens"] = [token for token in added if not token["special"]]
-    model["vocab"] = {word: place for word, place in vocabulary.items() if word not in special}
+    # added tokens go into the vocabulary, as `tokenizers` numbers those anew that are not in it
+    model["vocab"] = {word: place for word, place in (vocabulary | plain).items() if word not in special}
     specification |= {"post_processor": None, "truncation": None, "padding": None}
     return _encoder(specification, path, name, tokens)
 

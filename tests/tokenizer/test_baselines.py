@@ -157,6 +157,32 @@ def test_special_token_that_looks_like_a_word_is_never_used(tmp_path: Path) -> N
     assert 0 not in load_encoder(tmp_path).encode(arrow(["Human"]))[0]
 
 
+def test_two_tokens_of_one_id(tmp_path: Path) -> None:
+    described = trained(QWEN, [])
+    described["added_tokens"] = [{"id": 5, "content": "    ", "special": False} | dict.fromkeys(FLAGS, False)]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(UserError, match="gives two tokens one id"):
+        load_encoder(tmp_path)
+
+
+def test_added_tokens_that_are_text_keep_their_ids(tmp_path: Path) -> None:
+    """As EXAONE's runs of spaces: behind special tokens that are taken out, and not in the model's own vocabulary."""
+    described = trained(QWEN, ["<|pad|>"])
+    size = len(described["model"]["vocab"])
+    described["added_tokens"] += [
+        {"id": size + 3, "content": "<|end|>", "special": True} | dict.fromkeys(FLAGS, False),
+        {"id": size + 7, "content": "    ", "special": False} | dict.fromkeys(FLAGS, False),
+    ]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
+    encoder = load_encoder(tmp_path)
+    assert encoder.vocabulary_size == size + 8
+    assert encoder.token_bytes()[size:] == [b""] * 7 + [b"    "]
+    assert size + 7 in rows_of(encoder, ["the    cat"])[0]
+
+
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+
+
 def damaged(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         content = [base64.b64encode(token) + b" %d" % rank for rank, token in enumerate(ranks_by_hand([b"ab"]))]
