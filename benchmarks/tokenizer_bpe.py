@@ -34,9 +34,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.measure import peak_memory_bytes
-from tokenizer.words import Words
+from tokenizer.words import PATTERN, Words
 
-PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 BATCH_CHARACTERS = 4_000_000
 LEARNERS = ("ours", "ffbpe", "hf")
 
@@ -133,16 +132,9 @@ def ours(data: Path, share: int, vocab_size: int, clock: Clock, words: Path | No
 
 
 def count(data: Path, share: int, clock: Clock) -> Words:
-    """The words of the texts, by our counter, or where it is not there by ffbpe's."""
-    try:
-        from tokenizer.pretoken import WordCounter
-    except ImportError:
-        from ffbpe import PreTokenizer
+    """The words of the texts, by our counter."""
+    from tokenizer.pretoken import WordCounter
 
-        peer = PreTokenizer([], None, PATTERN).word_counter()
-        for batch in batches(texts(data, share)):
-            clock.add("counting", peer.add_batch, batch)
-        return clock.add("counting", lambda: Words.of(sorted((word.encode(), number) for word, number in peer.words().items())))
     counter = WordCounter(1 << 20, None)
     for batch in batches(texts(data, share)):
         clock.add("counting", counter.add, pa.array(batch, pa.large_string()))

@@ -31,7 +31,6 @@ _NEEDED = {
     "jinja2": "report.html",
     "tokenizers": "the tokenizer",
     "gigatoken": "encoding token shards",
-    "tiktoken": "comparing with other tokenizers",
 }
 _OPTIONAL = {
     "ray": "--engine ray and `onnuri submit`",

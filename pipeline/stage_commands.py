@@ -69,7 +69,7 @@ def ingest(
         splits,
         output,
         config,
-        _options(engine, address, workers, limit),
+        engine_options(engine, address, workers, limit),
         Progress(quiet),
         lambda segment: segment.rows(splits, IngestReader(config), stages(config), INGEST_COLUMNS, limit=limit),
     )
@@ -114,7 +114,7 @@ def refine(
         splits,
         output,
         config,
-        _options(engine, address, workers, limit),
+        engine_options(engine, address, workers, limit),
         Progress(quiet),
         lambda segment: run(segment, splits, config, available, limit),
     )
@@ -151,7 +151,9 @@ def dedup_apply(
     from pipeline.dedup.config import DedupConfig
 
     config = settings_from(DedupConfig, {"threshold": threshold, "index": index}, overrides or [], "dedup")
-    _run_move("dedup", move.run, config, Inputs(inputs, text_column, id_column), output, _options(engine, address, workers), quiet, as_json)
+    _run_move(
+        "dedup", move.run, config, Inputs(inputs, text_column, id_column), output, engine_options(engine, address, workers), quiet, as_json
+    )
 
 
 @dedup_app.command("curve")
@@ -201,7 +203,7 @@ def decontaminate(
     from pipeline.alone import Inputs
 
     given = {"benchmarks": benchmarks, "index": index, "data": data, "action": action}
-    options = _options(engine, address, workers)
+    options = engine_options(engine, address, workers)
     _decontaminate("decontaminate", given, overrides, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
 
 
@@ -226,7 +228,7 @@ def decontam_scan(
     from pipeline.alone import Inputs
 
     given = {"index": index, "only": benchmark, "action": action}
-    options = _options(engine, address, workers)
+    options = engine_options(engine, address, workers)
     _decontaminate("decontam scan", given, overrides, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
 
 
@@ -283,7 +285,7 @@ def classify_apply(
         models.append({"name": name, "path": path})
     config = settings_from(ClassifyConfig, {"models": models}, overrides or [], "classify")
     move.check(config)
-    options = _options(engine, address, workers)
+    options = engine_options(engine, address, workers)
     _run_move("classify", move.run, config, Inputs(inputs, text_column, id_column), output, options, quiet, as_json)
 
 
@@ -356,7 +358,7 @@ def balance_apply(
         export.export(Segment(output.absolute(), "corpus", segment.engine, segment.progress, 0.0), kept, config)
 
     config = _mix(mix, overrides or [])
-    _run_move("balance", choose_and_export, config, Inputs(inputs), output, _options(engine, address, workers), quiet, as_json)
+    _run_move("balance", choose_and_export, config, Inputs(inputs), output, engine_options(engine, address, workers), quiet, as_json)
 
 
 @balance_app.command("plan")
@@ -396,7 +398,8 @@ def _run_move(
     _finish(output, manifest, as_json)
 
 
-def _options(engine: opt.EngineName, address: str | None, workers: int | None, limit: int | None = None) -> Options:
+def engine_options(engine: opt.EngineName, address: str | None, workers: int | None, limit: int | None = None) -> Options:
+    """The options of a command as what a run takes."""
     from pipeline.engine import Options
 
     return Options(engine=engine.value, address=address, workers=workers, limit=limit)

@@ -21,12 +21,10 @@ import numpy as np
 
 from pipeline.errors import UserError
 from tokenizer import bpe_kernel as kernel
+from tokenizer.vocabulary import byte_characters
 from tokenizer.words import Words
 
-_PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-"""Bytes that stand for themselves in the byte-level alphabet (GPT-2, `bytes_to_unicode`); the others follow from U+0100 on."""
-
-BYTE_OF_ID: np.ndarray = np.array([*_PRINTABLE, *(byte for byte in range(256) if byte not in _PRINTABLE)], np.uint8)
+BYTE_OF_ID: np.ndarray = np.argsort([ord(character) for character in byte_characters()]).astype(np.uint8)
 """uint8[256]: the byte of ids 0 to 255, which are in the order of the characters that stand for them."""
 
 FALL = 64

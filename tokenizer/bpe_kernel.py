@@ -17,6 +17,7 @@ import numpy as np
 from numba import types
 
 from decontam.numba_types import read_only, writable
+from pipeline.kernels import mix
 
 HEAD = 3
 """Numbers before the symbols of a word."""
@@ -34,7 +35,6 @@ DONE, HEAP, POOL, PAIRS, STATES = 0, 1, 2, 3, 4
 """Places in `state`: merges done, entries of the heap, used of the pool, pairs in the table; and how many there are."""
 
 _MOST = np.uint32(0xFFFFFFFF)
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, as in Knuth's multiplicative hashing
 
 _BYTES, _I64 = read_only(types.uint8), read_only(types.int64)
 _I32_OUT, _I64_OUT, _U32_OUT = writable(types.int32), writable(types.int64), writable(types.uint32)
@@ -79,20 +79,17 @@ def compact(symbols: np.ndarray, used: int) -> int:
     return to
 
 
-@numba.njit(types.uint64(types.int64), cache=True, nogil=True, inline="always")
-def _mixed(key: int) -> int:
-    value = np.uint64(key)
-    value ^= value >> np.uint64(29)
-    value *= _SPREAD
-    value ^= value >> np.uint64(32)
-    return value
+@numba.njit(types.int64(types.int64, types.int64), cache=True, nogil=True, inline="always")
+def _pair(left: int, right: int) -> int:
+    """The key of a pair: its ids in the two halves, so that keys are in the order of pairs."""
+    return (np.int64(left) << 32) | np.int64(right)
 
 
 @numba.njit(types.int64(_I64_OUT, types.int64), cache=True, nogil=True, inline="always")
 def _slot(keys: np.ndarray, key: int) -> int:
     """Where a pair is in the table, or the empty place for it."""
     mask = np.uint64(len(keys) - 1)
-    slot = _mixed(key) & mask
+    slot = mix(np.uint64(key)) & mask
     while keys[slot] != key and keys[slot] != EMPTY:
         slot = (slot + np.uint64(1)) & mask
     return np.int64(slot)
@@ -111,8 +108,8 @@ def fill_sketch(symbols: np.ndarray, used: int, sketch: np.ndarray) -> None:
     while word < used:
         size, count = symbols[word], _count(symbols, word)
         for place in range(word + HEAD, word + HEAD + size - 1):
-            key = (np.int64(symbols[place]) << 32) | np.int64(symbols[place + 1])
-            slot = _mixed(key) & mask
+            key = _pair(symbols[place], symbols[place + 1])
+            slot = mix(np.uint64(key)) & mask
             room = np.int64(_MOST - sketch[slot])
             sketch[slot] += np.uint32(min(room, count))
         word += HEAD + size
@@ -153,8 +150,8 @@ def count_pairs(
             break
         count = _count(symbols, word)
         for place in range(word + HEAD, word + HEAD + size - 1):
-            key = (np.int64(symbols[place]) << 32) | np.int64(symbols[place + 1])
-            if sketch[_mixed(key) & mask] < enough or not _allowed(symbols[place], symbols[place + 1], lengths, longest):
+            key = _pair(symbols[place], symbols[place + 1])
+            if sketch[mix(np.uint64(key)) & mask] < enough or not _allowed(symbols[place], symbols[place + 1], lengths, longest):
                 continue
             slot = _slot(keys, key)
             if keys[slot] == EMPTY:
@@ -247,7 +244,7 @@ def list_words(
     while word < used:
         size = symbols[word]
         for place in range(word + HEAD, word + HEAD + size - 1):
-            slot = _slot(keys, (np.int64(symbols[place]) << 32) | np.int64(symbols[place + 1]))
+            slot = _slot(keys, _pair(symbols[place], symbols[place + 1]))
             if keys[slot] == EMPTY:
                 continue
             end = starts[slot] + sizes[slot]
@@ -368,11 +365,11 @@ def merge_pairs(
         for index in range(touches):
             side = np.int64(touched[index])
             if side == new:  # two merged pairs in a row
-                lost, gained = (np.int64(second) << 32) | first, (np.int64(new) << 32) | new
+                lost, gained = _pair(second, first), _pair(new, new)
             elif side < tokens:
-                lost, gained = (side << 32) | first, (side << 32) | new
+                lost, gained = _pair(side, first), _pair(side, new)
             else:
-                lost, gained = (np.int64(second) << 32) | (side - tokens), (np.int64(new) << 32) | (side - tokens)
+                lost, gained = _pair(second, side - tokens), _pair(new, side - tokens)
             slot = _slot(keys, lost)
             if keys[slot] != EMPTY:
                 counts[slot] -= changes[side]
@@ -411,7 +408,7 @@ def merge_seeds(symbols: np.ndarray, used: int, keys: np.ndarray, ranks: np.ndar
             best = np.int32(0x7FFFFFFF)
             windows = 0
             for place in range(begin, end - 1):
-                slot = _slot(keys, (np.int64(symbols[place]) << 32) | np.int64(symbols[place + 1]))
+                slot = _slot(keys, _pair(symbols[place], symbols[place + 1]))
                 if keys[slot] != EMPTY and ranks[slot] <= best:
                     windows = windows + 1 if ranks[slot] == best else 1
                     best = ranks[slot]
@@ -439,6 +436,6 @@ def merge_seeds(symbols: np.ndarray, used: int, keys: np.ndarray, ranks: np.ndar
 def rank_pairs(keys: np.ndarray, ranks: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
     """Fill a table for `merge_seeds`: merge i has rank i."""
     for rank in range(len(left)):
-        key = (np.int64(left[rank]) << 32) | np.int64(right[rank])
+        key = _pair(left[rank], right[rank])
         slot = _slot(keys, key)
         keys[slot], ranks[slot] = key, rank

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline import options as opt
 from pipeline.errors import RunFailed, UserError
+from pipeline.stage_commands import engine_options
 
 if TYPE_CHECKING:
-    from pipeline.engine import Options
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,7 +61,7 @@ def count(
 
     config = settings_from(CountConfig, {"min_count": min_count, "sample_share": sample_share}, overrides or [], "tokenizer count")
     splits = plan_texts(Inputs(inputs, text_column, id_column), SPLIT_BYTES)
-    options = _options(engine, address, workers)
+    options = engine_options(engine, address, workers)
     manifest = run_alone("count", splits, output, config, options, Progress(quiet), lambda segment: run(segment, splits, config))
     _print(manifest, render_count(manifest), as_json)
 
@@ -90,7 +91,7 @@ def train(
 
     given = {"vocab_size": vocab_size, "split": parse_split(split), "plain": plain or None}
     config = settings_from(TrainConfig, given, overrides or [], "tokenizer train")
-    options = _options(engine, address, workers)
+    options = engine_options(engine, address, workers)
     manifest = run_alone("train", [], output, config, options, Progress(quiet), lambda segment: run(segment, counts, config))
     _print(manifest, f"{render(read_audit(output))}\n{output / 'tokenizer.json'}", as_json)
 
@@ -180,7 +181,7 @@ def encode(
 
     config = settings_from(EncodeConfig, {}, overrides or [], "tokenizer encode")
     splits = plan_texts(Inputs(inputs, text_column, id_column), SPLIT_BYTES)
-    options = _options(engine, address, workers)
+    options = engine_options(engine, address, workers)
     work = lambda segment: run(segment, splits, tokenizer, config)  # noqa: E731
     manifest = run_alone("encode", splits, output, config, options, Progress(quiet), work)
     _print(manifest, render_encode(manifest), as_json)
@@ -212,12 +213,6 @@ def trace(
         raise UserError(f"'{what}' is not a token's number; give one from 0 up, or a folder of token shards to look for a document id")
     one = trace_of(shard, int(what), run, tokenizer)
     typer.echo(one.to_json() if as_json else one.render())
-
-
-def _options(engine: opt.EngineName, address: str | None, workers: int | None) -> Options:
-    from pipeline.engine import Options
-
-    return Options(engine=engine.value, address=address, workers=workers)
 
 
 def _print(facts: dict[str, Any], text: str, as_json: bool) -> None:

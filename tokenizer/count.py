@@ -160,15 +160,10 @@ def _write_run(writer: SortedWriter, counter: WordCounter) -> int:
     from tokenizer.pretoken import word_hashes
 
     words = counter.words()
-    table = pa.table([word_hashes(words), _large_binary(words), words.counts], schema=RUNS)
+    table = pa.table([word_hashes(words), words.array(), words.counts], schema=RUNS)
     writer.write(table)
     counter.clear()
     return len(words)
-
-
-def _large_binary(words: Words) -> pa.Array:
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(words.offsets)), pa.py_buffer(np.ascontiguousarray(words.data))]
-    return pa.Array.from_buffers(pa.large_binary(), len(words), buffers)
 
 
 @dataclass(frozen=True)
@@ -201,7 +196,7 @@ class SumTask:
                 counter.add_words(Words.from_table(table))
         words = counter.words()
         occurrences = int(words.counts.sum())
-        table = pa.table({"word": _large_binary(words), "count": words.counts})
+        table = pa.table({"word": words.array(), "count": words.counts})
         kept = table.filter(pc.greater_equal(table.column("count"), self.min_count))
         kept = kept.take(pc.sort_indices(kept, sort_keys=[("count", "descending"), ("word", "ascending")]))
         with pq.ParquetWriter(folder / f"{self.name}.parquet", SCHEMA, compression="zstd", use_dictionary=False) as writer:

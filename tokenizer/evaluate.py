@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipeline.alone import Inputs
 from pipeline.balance.config import UNKNOWN_LANGUAGE
 from pipeline.errors import UserError
+from pipeline.inputs import Inputs
 from pipeline.settings import Settings
 from pipeline.splits import Split
 from tokenizer import metrics

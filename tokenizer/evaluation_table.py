@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.aligned import aligned
 from pipeline.report.text import count, visible
 from tokenizer.evaluate import Evaluation, Row
 
@@ -91,12 +92,6 @@ def percent(value: float | None) -> str:
 
 
 def _aligned(header: list[str], rows: list[list[str]]) -> str:
-    """Columns of equal width, the first to the left and the others to the right."""
+    """A table with a rule below its header, as wide as its columns."""
     widths = [max(len(line[place]) for line in [header, *rows]) for place in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(aligned([header, ["-" * width for width in widths], *rows]))

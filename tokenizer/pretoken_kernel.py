@@ -4,7 +4,7 @@ It makes the splits of the regular expression `words.PATTERN` in one pass, witho
 it holds. Importing this module loads (the first time: compiles) the kernels.
 
 Functions that are called for each character or word take pointers: numba counts references to arrays, atomically, in every function that
-they are passed to, which took two thirds of the time.
+they are passed to.
 """
 
 # mypy: disable-error-code="assignment,return-value,arg-type"

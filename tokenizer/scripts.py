@@ -79,9 +79,10 @@ def by_language(words: Words, languages: Sequence[str]) -> dict[str, Words]:
     cut_words(data, offsets, table, starts, sources, letters)
     letters[letters == OTHER_LETTER] = 0
     # the pieces lie one behind the other where the words lay: the same memory, with more offsets
-    laid_out = binary_table(Words(data, np.append(starts, offsets[-1:]), words.counts[sources]))
+    laid_out = Words(data, np.append(starts, offsets[-1:]), words.counts[sources])
+    table_of_pieces = pa.table({"word": laid_out.array(), "count": laid_out.counts})  # not `to_table`: that would copy
     chosen = {language: letters == place + 1 for place, language in enumerate(languages)} | {SHARED_KIND: letters == 0}
-    return {name: summed([Words.from_table(laid_out.filter(pa.array(rows)))]) for name, rows in chosen.items()}
+    return {name: summed([Words.from_table(table_of_pieces.filter(pa.array(rows)))]) for name, rows in chosen.items()}
 
 
 def summed(parts: Iterable[Words]) -> Words:
@@ -90,9 +91,3 @@ def summed(parts: Iterable[Words]) -> Words:
     for part in parts:
         counter.add_words(part)
     return counter.words()
-
-
-def binary_table(words: Words) -> pa.Table:
-    """Columns `word` (large_binary, over the words' own memory) and `count`."""
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(words.offsets)), pa.py_buffer(np.ascontiguousarray(words.data))]
-    return pa.table({"word": pa.Array.from_buffers(pa.large_binary(), len(words), buffers), "count": words.counts})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.text import visible
+from pipeline.aligned import aligned
 
 MOST_GROUPS = 24
 """Groups shown on a terminal."""
@@ -31,7 +30,7 @@ def render_encode(manifest: dict[str, Any]) -> str:
     if left := len(manifest["groups"]) - len(groups):
         rows.append((f"and {left:,} smaller groups (manifest.json)", "", "", "", ""))
     rows.append(("all", *_numbers(manifest)))
-    lines = _table(("group", "documents", "tokens", "MB of text", "bytes/token"), rows)
+    lines = aligned([("group", "documents", "tokens", "MB of text", "bytes/token"), *rows])
     return "\n".join([*lines, *_skipped(manifest)])
 
 
@@ -43,15 +42,3 @@ def _numbers(counts: dict[str, Any]) -> tuple[str, ...]:
 
 def _skipped(manifest: dict[str, Any]) -> list[str]:
     return [f"skipped: {reason}, {rows:,} documents" for reason, rows in manifest["skipped"].items()]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned lines: the first column to the left, numbers to the right."""
-    shown = [[visible(cell, 120) for cell in row] for row in (heads, *rows)]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(heads))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in shown
-    ]

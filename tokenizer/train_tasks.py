@@ -157,8 +157,7 @@ class MorphemeTask:
             raise RunFailed(
                 f"this worker has {kiwi_version()}, and the run was planned with {self.kiwi}; install the same on every machine"
             )
-        table = pa.concat_tables(_row_groups(self.inputs[0])).slice(self.first, self.last - self.first)
-        words = cut_morphemes(Words.from_table(table), self.min_count)
+        words = cut_morphemes(Words.from_table(_rows(self.inputs[0], self.first, self.last)), self.min_count)
         _write_hashed(folder / f"{self.name}-{self.list_name}.parquet", words)
         return {"rows": {self.list_name: len(words)}}
 
@@ -258,6 +257,19 @@ def _row_groups(path: str) -> Iterator[pa.Table]:
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=["word", "count"], use_threads=False)
+
+
+def _rows(path: str, first: int, last: int) -> pa.Table:
+    """The words in rows `first` to `last` - 1 of a file; only the row groups that have some of them are read."""
+    tables, begin = [], 0
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            end = begin + file.metadata.row_group(group).num_rows
+            if begin < last and end > first:
+                table = file.read_row_group(group, columns=["word", "count"], use_threads=False)
+                tables.append(table.slice(max(0, first - begin), min(end, last) - max(begin, first)))
+            begin = end
+    return pa.concat_tables(tables)
 
 
 def _write_hashed(path: Path, words: Words) -> None:

@@ -52,8 +52,11 @@ class Words:
         counts = np.ascontiguousarray(table.column("count").to_numpy(), dtype=np.int64)
         return Words(data[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
 
+    def array(self) -> pa.Array:
+        """The words as large_binary, over their own memory."""
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(self.offsets)), pa.py_buffer(np.ascontiguousarray(self.data))]
+        return pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
+
     def to_table(self) -> pa.Table:
         """The columns `word` and `count` of SCHEMA. The words must be valid UTF-8."""
-        buffers = [None, pa.py_buffer(np.ascontiguousarray(self.offsets)), pa.py_buffer(np.ascontiguousarray(self.data))]
-        words = pa.Array.from_buffers(pa.large_string(), len(self), buffers)
-        return pa.table({"word": words.cast(pa.string()), "count": self.counts}, schema=SCHEMA)
+        return pa.table({"word": self.array().cast(pa.large_string()).cast(pa.string()), "count": self.counts}, schema=SCHEMA)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.aligned import aligned
 from pipeline.errors import UserError
 from training.model_config import PRESETS, ModelConfig
 
@@ -87,8 +88,7 @@ def render(costs: list[Cost]) -> str:
         published = "" if one.published is None else f"{one.published:.3g}"
         numbers = (f"{one.parameters:,}", f"{one.tokens:.3g}", f"{one.six_nd:.3g}", published, f"{one.with_attention:.3g}")
         rows.append((one.model, *numbers, f"{one.attention_share:.0%}", f"{one.gpu_hours:,.0f}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = aligned(rows, words=0)
     first = costs[0]
     at = f"at {first.sequence_length:,} tokens per sequence; GPU hours at {first.mfu:.0%} of {first.peak / 1e12:,.0f} TFLOP/s"
     return "\n".join([*lines, at])

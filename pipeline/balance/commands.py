@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import options as opt
+from pipeline.aligned import aligned
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -132,16 +133,9 @@ def _rendered(facts: dict[str, Any], output: Path | None) -> str:
     means = " and ".join(f"{value:.4g} for the {name.replace('_', ' ')}" for name, value in list(facts["predicted_loss"].items())[1:])
     lines = [
         f"{facts['runs']} runs; accuracy on held-out runs of the same size:",
-        *_aligned(losses),
+        *aligned(losses),
         "",
         f"proposed mixture, predicted mean loss {facts['predicted_loss']['proposed']:.4g} ({means}):",
-        *_aligned(domains),
+        *aligned(domains),
     ]
     return "\n".join([*lines, "", f"written to {output}"] if output else lines)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]) for row in rows
-    ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from pipeline.aligned import aligned
 from pipeline.balance.plan import human
 
 _HEADER = ("language", "domain", "available", "epochs", "asked", "planned", "got", "share", "documents")
@@ -23,7 +23,7 @@ def _phase_lines(name: str, phase: dict[str, Any]) -> list[str]:
     asked = human(phase["tokens_asked"]) if phase["tokens_asked"] is not None else "as many as possible"
     most = human(phase["tokens_largest"])
     title = f"phase {name}: {human(phase['tokens_got'])} tokens (asked for {asked}; at most {most} with the shares asked for)"
-    lines = [title, *_aligned(_group_rows(phase), 2)]
+    lines = [title, *aligned(_group_rows(phase), 2)]
     if replay := phase["replay"]:
         lines.append(
             f"replay: {human(replay['tokens_got'])} tokens of phase general, {_percent(replay['share_got'])} of the phase "
@@ -34,7 +34,7 @@ def _phase_lines(name: str, phase: dict[str, Any]) -> list[str]:
         lines.append(f"long documents: {long['documents']:,} of {long['available_documents']:,}, {human(long['tokens_got'])} tokens")
     bands = _band_rows(phase)
     if len(bands) > 1:
-        lines += ["", *_aligned(bands, 2)]
+        lines += ["", *aligned(bands, 2)]
     return [*lines, "", *_chart(phase), *(f"note: {note}" for note in phase["notes"]), ""]
 
 
@@ -99,17 +99,6 @@ def _bar(there: float, got: float, asked: float | None) -> str:
     if asked is not None:
         cells[min(_BAR, round(_BAR * asked))] = "|"
     return "".join(cells)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]], words: int) -> list[str]:
-    """Rows as lines of columns, the first `words` of them to the left, the others to the right."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if index < words else cell.rjust(width) for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _label(label: str) -> str:
