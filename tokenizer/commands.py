@@ -15,9 +15,6 @@ from pipeline import options as opt
 from pipeline.errors import RunFailed, UserError
 from pipeline.stage_commands import engine_options
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
