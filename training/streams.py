@@ -1,0 +1,33 @@
+"""Streams: what the samples of one stage are drawn from, in exact proportions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WEIGHTS = 10**9
+"""Sum of the integer weights of a stage's streams."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A weighted part of a stage: a range of the order in which a source's chunks are read.
+
+    source: index into the plan's sources. weight: out of WEIGHTS. start, count: the range of the source's order that is there for it.
+    kind: `fresh` reads the range on from its start, each chunk once; `seen` reads chunks of the range again, in another order,
+    pass after pass. rows: chunks of the source that make one sample (replay of shorter sequences in a longer stage).
+    """
+
+    name: str
+    source: int
+    weight: int
+    kind: Literal["fresh", "seen"]
+    start: int
+    count: int
+    rows: int = 1
+    max_passes: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Samples that the stream can give."""
+        return self.count // self.rows * (1 if self.kind == "fresh" else self.max_passes)
