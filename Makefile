@@ -1,16 +1,31 @@
-# Two commands do everything: `make demo` and `make test`. Both make a virtual environment in .venv first, if there is none.
+# `make demo` makes a corpus, `make train-demo` a tokenizer and a model of it, `make test` checks everything. Each makes a virtual environment in
+# .venv first, if there is none; the corpus needs no torch, so only the latter two install it.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo train-demo test check clean
 
 demo: .venv/.installed
 	$(BIN)/onnuri run configs/sample.yaml
 
-test: .venv/.installed check
+TINY := runs/train-demo
+
+train-demo: .venv/.trainer runs/sample/corpus/manifest.json
+	$(BIN)/onnuri tokenizer count runs/sample/corpus -o $(TINY)/counts --quiet
+	$(BIN)/onnuri tokenizer train $(TINY)/counts -o $(TINY)/tokenizer --vocab-size 4096 --set seed_syllables=none --quiet
+	$(BIN)/onnuri tokenizer encode runs/sample/corpus --tokenizer $(TINY)/tokenizer -o $(TINY)/shards --quiet
+	$(BIN)/onnuri train plan configs/train-demo.yaml
+	$(BIN)/onnuri train pretrain configs/train-demo.yaml -o $(TINY)/run
+	$(BIN)/onnuri train export $(TINY)/run -o $(TINY)/model
+	$(BIN)/onnuri train generate $(TINY)/model --prompt '오늘은 서울에서' --prompt 'The city council'
+
+runs/sample/corpus/manifest.json: .venv/.installed
+	$(BIN)/onnuri run configs/sample.yaml
+
+test: .venv/.trainer check
 	$(BIN)/python -m pytest
 
-check: .venv/.installed
+check: .venv/.trainer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -20,6 +35,10 @@ check: .venv/.installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/.trainer: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train]'
 	@touch $@
 
 clean:
