@@ -47,7 +47,13 @@ def test_keys_give_unrelated_orders():
 
 
 def test_keys_of_words_and_numbers_are_all_different():
-    keys = [derive_key("a", 1), derive_key("a1"), derive_key("a", "1"), derive_key(1, "a"), *numbered_keys(derive_key("a", 1), np.arange(5))]
+    keys = [
+        derive_key("a", 1),
+        derive_key("a1"),
+        derive_key("a", "1"),
+        derive_key(1, "a"),
+        *numbered_keys(derive_key("a", 1), np.arange(5)),
+    ]
     assert len({int(key) for key in keys}) == len(keys)
 
 
