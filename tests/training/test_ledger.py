@@ -51,8 +51,9 @@ def chunks_read(data, samples):
     return read
 
 
-@pytest.mark.parametrize("policy", ["unseen", "seen", "unseen_first"])
-@pytest.mark.parametrize("general_samples", [240, 320])
+@pytest.mark.parametrize(
+    ("policy", "general_samples"), [("unseen", 240), ("seen", 240), ("seen", 500), ("unseen_first", 240), ("unseen_first", 500)]
+)
 def test_three_stages_add_up(scene, policy, general_samples):
     sources = specs(scene)
     opened = [scene.source(**{f: getattr(spec, f) for f in ("name", "where", "length", "min_tokens", "packing")}) for spec in sources]
@@ -63,11 +64,7 @@ def test_three_stages_add_up(scene, policy, general_samples):
     ]
     ledger, planned, seen_before = Ledger.empty(), Ledger.empty(), Counter()
     for one in stages:
-        try:
-            data = scene.data(sources, one, ledger)
-        except UserError as error:
-            assert policy == "unseen" and "left of" in str(error)  # there wasn't as much unseen
-            return
+        data = scene.data(sources, one, ledger)
         assert data.streams == place_streams(one, planned, opened)
         read = chunks_read(data, one.samples)
         counts = Counter(chunk for stream, chunks in zip(data.streams, read, strict=True) for chunk in chunks if stream.kind == "fresh")
@@ -76,8 +73,8 @@ def test_three_stages_add_up(scene, policy, general_samples):
         for stream, chunks in zip(data.streams, read, strict=True):
             if stream.kind == "seen":
                 assert set(chunks) <= set(seen_before)
-                times = Counter(chunks).values()
-                assert (max(times) <= stream.max_passes and max(times) - min(times) <= 1) or stream.max_passes == 1
+                times = np.bincount([place - stream.start for _, place in chunks], minlength=stream.count)
+                assert times.max() == stream.max_passes and times.max() - times.min() <= 1
         assert data.used(one.samples) == tuple(map(len, read))
         seen_before.update(counts)
         ledger, planned = ledger.after(one.name, data.streams, data.used(one.samples)), planned.after(one.name, data.streams)
@@ -91,8 +88,8 @@ def test_three_stages_add_up(scene, policy, general_samples):
         kinds = [stream.kind for stream in data.streams]
         assert kinds == ["fresh", "seen", "seen", "seen"]
     weights = {stream.name: stream.weight for stream in data.streams}
-    assert sum(weight for name, weight in weights.items() if name.startswith("domain/s2")) == round(0.35 * WEIGHTS)
-    assert sum(weight for name, weight in weights.items() if name.startswith("domain/general/s0")) == round(0.06 * WEIGHTS)
+    assert sum(weight for name, weight in weights.items() if name.endswith("/s2")) == round(0.35 * WEIGHTS)
+    assert sum(weight for name, weight in weights.items() if name.endswith("/s0")) == round(0.06 * WEIGHTS)
 
 
 def test_replay_in_longer_sequences_keeps_its_chunks_whole(scene):
@@ -147,7 +144,7 @@ def test_unseen_first_takes_what_is_unseen_and_then_what_was_seen(scene):
     assert [(stream.name, stream.kind) for stream in data.streams] == [
         ("s2", "fresh"),
         ("general/s0", "fresh"),
-        ("general/s0 again", "seen"),
+        ("general again/s0", "seen"),
     ]
     assert data.used(80)[1:] == (10, 30)
 
