@@ -152,7 +152,7 @@ def test_unseen_first_takes_what_is_unseen_and_then_what_was_seen(scene):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (stage(8000, [1.0], "general"), r"needs 128,000 tokens of 's0', and source 'ko' has [\d,]+ left of 1 epochs; lower"),
+        (stage(8000, [1.0], "general"), r"needs 128,000 tokens of 's0', and its source 'ko' has [\d,]+ left of 1 epochs; lower"),
         (stage(8, [0.5], "domain", replay=Replay("first", WEIGHTS // 2, "seen")), "replays 'first', and the stages before it are none"),
         (own(stage(8, [1.0], "context", length=72), [3]), "72 tokens, and the chunks of its source 'long' have 64"),
     ],
@@ -163,14 +163,22 @@ def test_what_cannot_be_is_refused(scene, made, message):
 
 
 def test_the_largest_budget_that_is_named_works(scene):
-    with pytest.raises(UserError) as raised:
-        scene.data(specs(scene), stage(8000, [0.3, 0.7], "general"))
-    tokens = int(re.search(r"tokens to ([\d,]+)", str(raised.value))[1].replace(",", ""))
-    for more in (0, 8):
-        try:
-            scene.data(specs(scene), stage(tokens // 16 + more, [0.3, 0.7], "general"))
-        except UserError as error:
-            assert more or "'s1'" in str(error) or "'s0'" in str(error)
+    """Of an own stream, and of replay with several chunks to a sample."""
+    data = scene.data(specs(scene), stage(100, [1.0], "general", batch=4))
+    ledger = Ledger.empty().after("general", data.streams, data.used(100))
+    replay = Replay("general", round(0.7 * WEIGHTS), "unseen")
+    cases = [
+        (lambda samples: stage(samples, [1.0], "next", batch=4), "'s0'.*give it less weight, or raise max_epochs"),
+        (lambda samples: own(stage(samples, [0.3], "next", 64, 4, replay), [3]), "'general/s0'.*replay less of it, or unseen_first"),
+    ]
+    for made, message in cases:
+        with pytest.raises(UserError, match=message) as raised:
+            scene.data(specs(scene), made(200), ledger)
+        most = int(re.search(r"tokens to ([\d,]+)", str(raised.value))[1].replace(",", "")) // made(200).length
+        assert 0 < most < 200 and most % 4 == 0
+        scene.data(specs(scene), made(most), ledger)
+        with pytest.raises(UserError, match=message):
+            scene.data(specs(scene), made(most + 4), ledger)
 
 
 def test_two_streams_of_one_name_are_refused(scene):
