@@ -47,7 +47,8 @@ class Ledger:
         another stream of the same source lies behind it.
         """
         left, uses = dict(self.left), []
-        for stream, count in zip(streams, [stream.count for stream in streams] if used is None else used, strict=True):
+        planned = [stream.count if stream.samples else 0 for stream in streams]
+        for stream, count in zip(streams, planned if used is None else used, strict=True):
             if stream.kind == "fresh":
                 left[stream.source] = max(left.get(stream.source, 0), stream.start + count if count else 0)
             elif count:
@@ -91,7 +92,7 @@ def place_streams(stage: Stage, ledger: Ledger, sources: Mapping[int, Source] | 
     for stream, samples in zip(streams, counts.tolist(), strict=True):
         chunks = samples * stream.rows
         if stream.kind == "seen":
-            placed.append(replace(stream, max_passes=max(1, -(-chunks // stream.count))))
+            placed.append(replace(stream, max_passes=-(-chunks // stream.count)))
             continue
         _refuse_too_little(stage, stream, chunks, left[stream.source], sources[stream.source])
         placed.append(replace(stream, start=left[stream.source], count=chunks))
@@ -111,19 +112,18 @@ def replay_streams(stage: Stage, ledger: Ledger, left: Mapping[int, int], source
     if not uses:
         raise UserError(f"stage '{stage.name}' replays stage '{replay.stage}', which has read nothing; take the replay out of the plan")
     streams, free = [], dict(left)
-    for use, weight in zip(uses, _parts(replay.weight, [use.weight for use in uses]), strict=True):
+    for use, weight in zip(uses, apportion(replay.weight, [use.weight for use in uses]), strict=True):
         source, rows = sources[use.source], _rows(stage, sources[use.source])
         unseen = weight if replay.policy == "unseen" else 0
         if replay.policy == "unseen_first":
             samples = max(0, source.total - free[use.source]) // rows
             unseen = min(weight, samples * WEIGHTS // stage.samples)  # so that its samples, rounded up, are there
         free[use.source] += _most(unseen, stage.samples) * rows
-        both = unseen and weight - unseen
         name = f"{replay.stage}/{use.name}"
         if unseen:
             streams.append(Stream(name, use.source, unseen, "fresh", 0, 0, rows, replays=replay.stage))
         if weight - unseen:
-            seen = f"{name} again" if both else name
+            seen = f"{replay.stage} again/{use.name}" if unseen else name
             streams.append(Stream(seen, use.source, weight - unseen, "seen", use.start, use.count, rows, replays=replay.stage))
     return streams
 
@@ -146,7 +146,7 @@ def _most(weight: int, samples: int) -> int:
     return -(-weight * samples // WEIGHTS)
 
 
-def _parts(whole: int, weights: Sequence[int]) -> list[int]:
+def apportion(whole: int, weights: Sequence[int]) -> list[int]:
     """`whole` in proportion to the weights, by largest remainder; ties go to the first."""
     total = sum(weights)
     parts = [whole * weight // total for weight in weights]
@@ -178,8 +178,9 @@ def _refuse_too_little(stage: Stage, stream: Stream, chunks: int, begin: int, so
     if chunks <= there:
         return
     length = source.spec.length
-    most = there * WEIGHTS // (stream.weight * stream.rows) // stage.batch_samples * stage.batch_samples * stage.length
+    most = there // stream.rows * WEIGHTS // stream.weight // stage.batch_samples * stage.batch_samples * stage.length
+    otherwise = "replay less of it, or unseen_first" if stream.replays else "give it less weight, or raise max_epochs"
     raise UserError(
-        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and source '{source.spec.name}' has "
-        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, its weight, or raise max_epochs"
+        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and its source '{source.spec.name}' has "
+        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, {otherwise}"
     )
