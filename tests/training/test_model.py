@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_a_packed_document_reads_as_if_alone():
     batch = packed_batch(TINY, [[20, 31, 13], [40, 1, 23]])
     packed = model(batch.ids, batch.segments).flatten(0, 1)
     bounds = batch.segments.bounds.tolist()
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         alone = model(batch.ids.flatten()[None, start:end], Segments.whole(1, end - start))[0]
         assert_close(packed[start:end], alone, rtol=1e-6, atol=1e-6)
 
