@@ -239,7 +239,8 @@ def _rope_scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
     absent = [key for key in keys if not isinstance(rope.get(key), (int, float))]
     if absent:
         raise UserError(f"the llama3 scaling of rotary positions in '{path}' lacks {absent[0]}; add it or copy the file again")
-    return RopeScaling(**{key: int(rope[key]) if key == "original_max_position_embeddings" else float(rope[key]) for key in keys})
+    *factors, original = (rope[key] for key in keys)
+    return RopeScaling(*map(float, factors), int(original))
 
 
 def read_llama_tensors(folder: Path, config: ModelConfig | None = None) -> Iterator[tuple[str, torch.Tensor]]:
@@ -272,7 +273,7 @@ def _read(folder: Path, shapes: dict[str, tuple[int, ...]], places: dict[str, st
             embedding = llama_name("embed_tokens.weight")
             if not torch.equal(files.open(places[_HEAD]).get_tensor(_HEAD), files.open(places[embedding]).get_tensor(embedding)):
                 raise UserError(
-                    f"'{folder}' says tie_word_embeddings: true but holds another lm_head.weight than the embedding; correct its config.json"
+                    f"'{folder}' says tie_word_embeddings: true but holds an lm_head.weight unlike the embedding; correct its config.json"
                 )
         for name in shapes:
             yield name, files.open(places[llama_name(name)]).get_tensor(llama_name(name))
