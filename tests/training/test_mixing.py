@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
@@ -16,8 +16,9 @@ from training.streams import WEIGHTS
 
 @st.composite
 def weights(draw):
-    """Weights of all kinds: even, tiny (1 of 10**9), zero, one that takes all."""
-    parts = draw(st.lists(st.one_of(st.integers(0, 5), st.integers(0, WEIGHTS), st.just(1)), min_size=1, max_size=30))
+    """Weights of all kinds: even, of every size down to 1 of 10**9, zero, one that takes all."""
+    sized = st.integers(0, 8).flatmap(lambda digits: st.integers(10**digits, 10 ** (digits + 1)))
+    parts = draw(st.lists(st.one_of(st.integers(0, 5), st.integers(0, WEIGHTS), sized), min_size=1, max_size=30))
     total = sum(parts)
     made = [part * WEIGHTS // total for part in parts] if total > WEIGHTS else parts
     rest = WEIGHTS - sum(made)
@@ -41,6 +42,7 @@ def slow_edges(weights, samples):
 
 @settings(max_examples=60, deadline=None)
 @given(weights(), st.integers(1, 40 * BLOCK))
+@example([300_000] * 20 + [WEIGHTS - 6_000_000], 10 * BLOCK)  # less than one per block each: ahead of their shares over several edges
 def test_edges_are_those_of_the_slow_twin_and_exact(weights, samples):
     mixture = Mixture(weights, samples, 1)
     expected = slow_edges(weights, samples)
