@@ -1,4 +1,4 @@
-"""The commands of training: so far `flops`, what a training would cost.
+"""The commands of training: `flops`, what a training would cost, and `generate`, what a model writes.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from training.flops import H100_PEAK, PUBLISHED
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: flops tells what a training costs before anything runs.",
+    help="Train models on token shards: flops tells what a training costs, generate what a model writes.",
 )
 
 
@@ -41,3 +42,17 @@ def flops(
 
     costs = [cost(name, tokens, sequence_length, mfu, peak) for name in preset or PUBLISHED]
     typer.echo(json.dumps([one.as_json() for one in costs], indent=1) if as_json else render(costs))
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(help="Folder of a model in Llama format, such as `train export` writes.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="Text to go on from.", show_default=False)],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens, if the text hasn't ended.")] = 128,
+    as_json: opt.Json = False,
+) -> None:
+    """Let a model continue a text by greedy decoding: always the likeliest next token."""
+    from training.generate import complete
+
+    found = complete(model, prompt, max_tokens)
+    typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1) if as_json else found.prompt + found.text)
