@@ -1,14 +1,15 @@
 """The model on DeepSpeed: one training step over all processes, its loss, and what the optimizer needs.
 
-The loss of a step is the mean over all its tokens that have a target, wherever they lie: each process takes its own sum, times the number of
-processes (DeepSpeed averages gradients over them), over the number of targets in the whole step. So the result depends on neither the
-number of processes nor the micro-batches. Gradients are accumulated until `step` is called (managed_gradient_accumulation: false).
+The loss of a step is the mean over all its tokens that have a target, wherever they lie: each process takes its own sum, times the number
+of processes (DeepSpeed averages gradients over them), over the number of targets in the whole step. So the result depends on neither
+the number of processes nor the micro-batches. Gradients add up until `step` is called (managed_gradient_accumulation: false).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -93,20 +94,32 @@ def deepspeed_config(settings: EngineSettings, clip_norm: float, world: World, u
 class Engine:
     """A model in training.
 
-    stop_wanted: set by a signal; any process's reaches all with the sums of the next step. byte_lengths: int64[V], bytes of each token's text.
+    stop_wanted: set by a signal; any process's reaches all with the sums of the next step. byte_lengths: int64[V], bytes of each token's
+    text. universal: whether what will be loaded is of another number of processes.
     """
 
     def __init__(
-        self, model: Decoder, optimizer: Optimizer, settings: EngineSettings, world: World, byte_lengths: np.ndarray, universal: bool = False
+        self,
+        model: Decoder,
+        optimizer: Optimizer,
+        settings: EngineSettings,
+        world: World,
+        byte_lengths: np.ndarray,
+        universal: bool = False,
     ) -> None:
         import deepspeed
 
         self.world, self.settings, self.optimizer_settings = world, settings, optimizer
         client: SkippableAdamW = adamw(model, optimizer, fused=world.device.type == "cuda")
+        self._groups = client.settings()
         self.deepspeed, *_ = deepspeed.initialize(
-            model=model, optimizer=client, config=deepspeed_config(settings, optimizer.clip_norm, world, universal), dist_init_required=False
+            model=model,
+            optimizer=client,
+            config=deepspeed_config(settings, optimizer.clip_norm, world, universal),
+            dist_init_required=False,
         )
-        self.model, self.client, self.stop_wanted = model, client, False
+        self.model, self.client, self.universal, self.stop_wanted = model, client, universal, False
+        self.parameters = model.config.parameters
         self._bytes = torch.from_numpy(byte_lengths.astype(np.float64)).to(world.device)
 
     def train_step(
@@ -116,7 +129,9 @@ class Engine:
 
         Every process gives as many micro-batches as the others.
         """
-        targets = self._sum_over_world(torch.tensor([sum(int((batch.targets != NO_TARGET).sum()) for batch in batches)], dtype=torch.float64))
+        targets = self._sum_over_world(
+            torch.tensor([sum(int((batch.targets != NO_TARGET).sum()) for batch in batches)], dtype=torch.float64)
+        )
         scale = self.world.size / max(float(targets[0]), 1.0)
         totals = torch.zeros(3, labels, dtype=torch.float64, device=self.world.device)
         for batch in batches:
@@ -157,6 +172,16 @@ class Engine:
     def forget_moments(self) -> None:
         """Begin the optimizer anew: for a stage that doesn't keep its state."""
         self.client.forget()
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Write this process's shards of weights and optimizer to folder/tag; all processes together."""
+        # the empty entry is what DeepSpeed asks for in a checkpoint that any number of processes can read
+        self.deepspeed.save_checkpoint(str(folder), tag, client_state={"universal_checkpoint_info": {}}, save_latest=False)
+
+    def load(self, folder: Path, tag: str) -> None:
+        """Read what `save` wrote; all processes together. Right after the engine was made: ZeRO 3 can't later."""
+        self.deepspeed.load_checkpoint(str(folder), tag)
+        self.client.restore(self._groups)
 
     def _by_label(self, batch: Batch, logprobs: torch.Tensor, labels: int) -> torch.Tensor:
         """float64[3, labels]: nll, targets, bytes of the targets."""

@@ -1,8 +1,8 @@
 """Where a process of a training stands among the others, and how the processes of one machine are started.
 
-`torchrun`, the `deepspeed` launcher and Ray Train say it in the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT); without
-those a process is alone. DeepSpeed is told what it can't know: LOCAL_SIZE, which torchrun doesn't set, and not to compile its
-shared-memory operations at the start.
+`torchrun`, the `deepspeed` launcher and Ray Train say it in the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT);
+without those a process is alone. DeepSpeed is told what it can't know: LOCAL_SIZE, which torchrun doesn't set, and not to compile
+its shared-memory operations at the start.
 """
 
 from __future__ import annotations
@@ -117,6 +117,14 @@ def on_first(world: World, work: Callable[[], Any]) -> Any:
     return told[1]
 
 
+def gather(world: World, value: Any) -> list[Any]:
+    """Every process's value, in order of rank, in every process."""
+    values: list[Any] = [value] * world.size
+    if world.size > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
 def spawn(processes: int, command: list[str]) -> int:
     """Run a command as `processes` processes of this machine that know of each other; the exit code of the first that failed, or 0.
 
@@ -174,7 +182,9 @@ def _end(running: list[subprocess.Popen[bytes]], code: int) -> int:
             process.kill()
     said = [one for one in codes if one in (1, 2)]
     if not said:
-        raise RunFailed(f"a process of the training ended with code {code}; run the same command again: it goes on from its last checkpoint")
+        raise RunFailed(
+            f"a process of the training ended with code {code}; run the same command again: it goes on from its last checkpoint"
+        )
     return max(said)
 
 

@@ -1,7 +1,7 @@
 """A tiny training that several tests run on DeepSpeed and in plain torch: the model, its batches, and a worker for several processes.
 
-Run as `python -m tests.training.engine_scene CASES OUT` by a launcher: CASES is JSON, a list of keyword arguments of `train`; the first process writes what they
-return to OUT.
+Run as `python -m tests.training.engine_scene CASES OUT` by a launcher: CASES is JSON, a list of keyword arguments of `train` (or of `what`);
+the first process writes what they return to OUT.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training import checkpoint
 from training.batch import NO_TARGET, Batch, Segments
 from training.engine import Engine, EngineSettings, new_model
 from training.launch import connect, free_port, leave
@@ -28,7 +29,9 @@ from training.model_config import ModelConfig
 from training.plan import Optimizer
 
 ROOT = Path(__file__).parents[2]
-MODEL = ModelConfig(hidden_size=32, layers=2, heads=4, kv_heads=2, head_dim=8, intermediate_size=48, vocab_size=61, max_position_embeddings=64)
+MODEL = ModelConfig(
+    hidden_size=32, layers=2, heads=4, kv_heads=2, head_dim=8, intermediate_size=48, vocab_size=61, max_position_embeddings=64
+)
 OPTIMIZER = Optimizer(eps=1e-6, clip_norm=0.5, z_loss=1e-3)
 """With AdamW's usual eps of 1e-8, rounding alone moves weights whose gradient is next to nothing."""
 
@@ -97,7 +100,8 @@ def plain(tied: bool = False, left_out: int = -1) -> list[tuple[float, float]]:
 def train(
     zero_stage: int, tied: bool = False, micro_batch: int = 2, precision: str = "fp32", refuse: int = -1, broken: int = -1
 ) -> list[tuple[float, float, bool]]:
-    """(loss, gradient norm, skipped) of each step on DeepSpeed. refuse: the step that `accept` refuses; broken: the step whose gradient is made infinite."""
+    """(loss, gradient norm, skipped) of each step on DeepSpeed. refuse: the step that `accept` refuses; broken: the one whose gradient is
+    infinite."""
     world = connect()
     settings = EngineSettings(zero_stage=zero_stage, precision=precision, micro_batch=micro_batch, persistent_below=0)  # type: ignore[arg-type]
     engine = Engine(new_model(model_config(tied), 1, settings, world), OPTIMIZER, settings, world, BYTE_LENGTHS)
@@ -105,10 +109,32 @@ def train(
     for step in range(STEPS):
         with _broken(engine, step == broken and world.rank == world.size - 1):
             result = engine.train_step(
-                batches(step, world.rank, world.size, micro_batch), learning_rate(step), LABELS, lambda _, step=step: step != refuse  # type: ignore[misc]
+                batches(step, world.rank, world.size, micro_batch),
+                learning_rate(step),
+                LABELS,
+                lambda _, step=step: step != refuse,  # type: ignore[misc]
             )
         results.append((result.loss, result.grad_norm, result.skipped))
     return results
+
+
+def interrupted(zero_stage: int, precision: str, folder: str, first: int, last: int) -> list[float]:
+    """Losses of the steps first..last - 1, from the checkpoint in `folder` that an earlier call left after `first` steps; another is left."""
+    world = connect()
+    settings = EngineSettings(zero_stage=zero_stage, precision=precision, micro_batch=2, persistent_below=0)  # type: ignore[arg-type]
+    found = checkpoint.all_of(Path(folder))[-1] if first else None
+    universal = found is not None and checkpoint.read_state(found)["processes"] != world.size
+    engine = Engine(
+        new_model(model_config(True), 1 if first == 0 else 2, settings, world), OPTIMIZER, settings, world, BYTE_LENGTHS, universal
+    )
+    if found is not None:
+        checkpoint.verify(found, world)
+        checkpoint.load(engine, found)
+    losses = [engine.train_step(batches(step, world.rank, world.size, 2), learning_rate(step), LABELS).loss for step in range(first, last)]
+    if world.first:
+        Path(folder).mkdir(exist_ok=True)
+    checkpoint.save(engine, Path(folder), {"step": last, "stage_end": False, "processes": world.size}, keep=2)
+    return losses
 
 
 @contextlib.contextmanager
@@ -125,7 +151,13 @@ def _broken(engine: Engine, broken: bool) -> Iterator[None]:
 
 def run_cases(world: int, cases: list[dict[str, Any]], out: Path) -> list[Any]:
     """What `train` returns for each case, from `world` processes that run all of them."""
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "WORLD_SIZE": str(world),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "tests.training.engine_scene", json.dumps(cases), str(out)]
     started = [
         subprocess.Popen(command, cwd=ROOT, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(world)
@@ -137,7 +169,7 @@ def run_cases(world: int, cases: list[dict[str, Any]], out: Path) -> list[Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    found = [train(**case) for case in json.loads(sys.argv[1])]
+    found = [globals()[case.pop("what", "train")](**case) for case in json.loads(sys.argv[1])]
     if connect().first:
         Path(sys.argv[2]).write_text(json.dumps(found))
     leave()
