@@ -1,6 +1,6 @@
 """A tiny training that several tests run on DeepSpeed and in plain torch: the model, its batches, and a worker for several processes.
 
-Run as `python -m tests.training.engine_scene CASES OUT` by a launcher: CASES is JSON, a list of keyword arguments of `train` (or of `what`);
+Run as `python -m tests.training.engine_scene CASES OUT` by a launcher: CASES is JSON, a list of arguments of `train` (or of `what`);
 the first process writes what they return to OUT.
 """
 
@@ -119,7 +119,7 @@ def train(
 
 
 def interrupted(zero_stage: int, precision: str, folder: str, first: int, last: int) -> list[float]:
-    """Losses of the steps first..last - 1, from the checkpoint in `folder` that an earlier call left after `first` steps; another is left."""
+    """Losses of the steps first..last - 1, from the checkpoint in `folder` that a call left after `first` steps; another is left."""
     world = connect()
     settings = EngineSettings(zero_stage=zero_stage, precision=precision, micro_batch=2, persistent_below=0)  # type: ignore[arg-type]
     found = checkpoint.all_of(Path(folder))[-1] if first else None
