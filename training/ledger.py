@@ -47,7 +47,8 @@ class Ledger:
         another stream of the same source lies behind it.
         """
         left, uses = dict(self.left), []
-        for stream, count in zip(streams, [stream.count for stream in streams] if used is None else used, strict=True):
+        planned = [stream.count if stream.samples else 0 for stream in streams]
+        for stream, count in zip(streams, planned if used is None else used, strict=True):
             if stream.kind == "fresh":
                 left[stream.source] = max(left.get(stream.source, 0), stream.start + count if count else 0)
             elif count:
@@ -91,7 +92,7 @@ def place_streams(stage: Stage, ledger: Ledger, sources: Mapping[int, Source] | 
     for stream, samples in zip(streams, counts.tolist(), strict=True):
         chunks = samples * stream.rows
         if stream.kind == "seen":
-            placed.append(replace(stream, max_passes=max(1, -(-chunks // stream.count))))
+            placed.append(replace(stream, max_passes=-(-chunks // stream.count)))
             continue
         _refuse_too_little(stage, stream, chunks, left[stream.source], sources[stream.source])
         placed.append(replace(stream, start=left[stream.source], count=chunks))
@@ -118,12 +119,11 @@ def replay_streams(stage: Stage, ledger: Ledger, left: Mapping[int, int], source
             samples = max(0, source.total - free[use.source]) // rows
             unseen = min(weight, samples * WEIGHTS // stage.samples)  # so that its samples, rounded up, are there
         free[use.source] += _most(unseen, stage.samples) * rows
-        both = unseen and weight - unseen
         name = f"{replay.stage}/{use.name}"
         if unseen:
             streams.append(Stream(name, use.source, unseen, "fresh", 0, 0, rows, replays=replay.stage))
         if weight - unseen:
-            seen = f"{name} again" if both else name
+            seen = f"{replay.stage} again/{use.name}" if unseen else name
             streams.append(Stream(seen, use.source, weight - unseen, "seen", use.start, use.count, rows, replays=replay.stage))
     return streams
 

@@ -265,7 +265,7 @@ def _kept(spec: SourceSpec, file: TokenFile, lengths: np.ndarray) -> np.ndarray:
         ids = _column(file, "id")
         if ids.null_count:
             raise UserError(f"'{file.path}' has documents without an id, by which those for validation are chosen; set validation to null")
-        hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, ids.to_pylist()), np.uint64, len(ids))
+        hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, ids.cast("binary").to_pylist()), np.uint64, len(ids))
         kept &= (hashes < np.uint64(min(int(spec.holdout * 2**64), 2**64 - 1))) == spec.held_out
     elif spec.held_out:
         kept[:] = False
