@@ -7,7 +7,10 @@ the number of processes nor the micro-batches. Gradients add up until `step` is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from training.batch import NO_TARGET, Batch
 from training.launch import World
+from training.llama_format import read_llama_tensors
 from training.model import Decoder, initialise
 from training.model_config import ModelConfig
 from training.optimizer import SkippableAdamW, adamw
@@ -61,9 +66,10 @@ class Sums:
 @dataclass(frozen=True)
 class StepResult:
     """One step. loss: nats per token; grad_norm: of the whole gradient before clipping, NaN where the step was left out because of it;
-    skipped: weights and moments are as before; stop: a process asked to stop."""
+    skipped: weights and moments are as before; stop: a process was asked to stop."""
 
     loss: float
+    learning_rate: float
     sums: Sums
     grad_norm: float
     skipped: bool
@@ -94,8 +100,7 @@ def deepspeed_config(settings: EngineSettings, clip_norm: float, world: World, u
 class Engine:
     """A model in training.
 
-    stop_wanted: set by a signal; any process's reaches all with the sums of the next step. byte_lengths: int64[V], bytes of each token's
-    text. universal: whether what will be loaded is of another number of processes.
+    byte_lengths: int64[V], bytes of each token's text. universal: whether what will be loaded is of another number of processes.
     """
 
     def __init__(
@@ -118,16 +123,22 @@ class Engine:
             config=deepspeed_config(settings, optimizer.clip_norm, world, universal),
             dist_init_required=False,
         )
-        self.model, self.client, self.universal, self.stop_wanted = model, client, universal, False
+        self.model, self.client, self.universal = model, client, universal
         self.parameters = model.config.parameters
         self._bytes = torch.from_numpy(byte_lengths.astype(np.float64)).to(world.device)
 
     def train_step(
-        self, batches: Sequence[Batch], learning_rate: float, labels: int, accept: Callable[[float], bool] = lambda _: True
+        self,
+        batches: Sequence[Batch],
+        learning_rate: float,
+        labels: int,
+        accept: Callable[[float], bool] = lambda _: True,
+        stop_wanted: bool = False,
     ) -> StepResult:
-        """One step of the optimizer over the micro-batches of this process. accept: told the loss, says whether the step is to be taken.
+        """One step of the optimizer over the micro-batches of this process; every process gives as many as the others.
 
-        Every process gives as many micro-batches as the others.
+        accept: told the loss, says whether the step is to be taken, in all processes the same. stop_wanted: whether this process has been
+        asked to stop, which all get to know from the result.
         """
         targets = self._sum_over_world(
             torch.tensor([sum(int((batch.targets != NO_TARGET).sum()) for batch in batches)], dtype=torch.float64)
@@ -142,7 +153,7 @@ class Engine:
                 loss = loss + self.optimizer_settings.z_loss * logsumexps.square().sum()
             self.deepspeed.backward(loss * scale)
             totals += self._by_label(here, logprobs.detach(), labels)
-        sums, stop = self._gather(totals)
+        sums, stop = self._gather(totals, stop_wanted)
         taken = accept(sums.loss)
         return self._update(sums, stop, learning_rate, taken)
 
@@ -155,10 +166,10 @@ class Engine:
         self.client.skip = False
         refused = self.deepspeed.skipped_steps > before  # DeepSpeed leaves a step out whose gradient isn't finite
         norm = float("nan") if refused else float(self.deepspeed.get_global_grad_norm())
-        return StepResult(sums.loss, sums, norm, refused or not taken, stop)
+        return StepResult(sums.loss, learning_rate, sums, norm, refused or not taken, stop)
 
     @torch.no_grad()
-    def evaluate(self, batches: Sequence[Batch], labels: int) -> Sums:
+    def evaluate(self, batches: Iterable[Batch], labels: int) -> Sums:
         """Sums over batches that are read but not learned from; every process gives as many as the others."""
         self.deepspeed.eval()
         totals = torch.zeros(3, labels, dtype=torch.float64, device=self.world.device)
@@ -183,6 +194,14 @@ class Engine:
         self.deepspeed.load_checkpoint(str(folder), tag)
         self.client.restore(self._groups)
 
+    def close(self) -> None:
+        """Free what the model takes, so that another engine has room."""
+        self.deepspeed.destroy()
+        del self.deepspeed, self.model, self.client
+        gc.collect()
+        if self.world.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _by_label(self, batch: Batch, logprobs: torch.Tensor, labels: int) -> torch.Tensor:
         """float64[3, labels]: nll, targets, bytes of the targets."""
         has = batch.targets != NO_TARGET
@@ -190,8 +209,8 @@ class Engine:
         rows = (-logprobs[has].double(), torch.ones_like(label, dtype=torch.float64), self._bytes[target])
         return torch.stack([torch.bincount(label, weights=row, minlength=labels) for row in rows])
 
-    def _gather(self, totals: torch.Tensor) -> tuple[Sums, bool]:
-        flat = torch.cat([totals.flatten(), totals.new_tensor([float(self.stop_wanted)])])
+    def _gather(self, totals: torch.Tensor, stop_wanted: bool = False) -> tuple[Sums, bool]:
+        flat = torch.cat([totals.flatten(), totals.new_tensor([float(stop_wanted)])])
         summed = self._sum_over_world(flat).cpu().numpy()
         nll, tokens, sizes = summed[:-1].reshape(3, -1)
         return Sums(nll, tokens.astype(np.int64), sizes.astype(np.int64)), bool(summed[-1] > 0)
@@ -203,15 +222,23 @@ class Engine:
         return values
 
 
-def new_model(config: ModelConfig, seed: int, settings: EngineSettings, world: World) -> Decoder:
-    """A model with its first weights. At ZeRO 3 it is cut while it is built, so that no process ever holds all of it."""
+def new_model(config: ModelConfig, seed: int, settings: EngineSettings, world: World, initial: Path | None = None) -> Decoder:
+    """A model with first weights, or those of `initial`, a folder in Llama's format. At ZeRO 3 it is cut while it is built, so that no
+    process ever holds all of it. Raises UserError where `initial` is of another shape."""
+    whole: Callable[[nn.Parameter], AbstractContextManager[Any]] = lambda _: contextlib.nullcontext()  # noqa: E731
     if settings.zero_stage < 3:
         model = Decoder(config)
-        initialise(model, seed)
-        return model
-    import deepspeed
+    else:
+        import deepspeed
 
-    with deepspeed.zero.Init(config_dict_or_path=deepspeed_config(settings, 1.0, world, universal=False)):
-        model = Decoder(config)
-    initialise(model, seed, lambda parameter: deepspeed.zero.GatheredParameters(parameter, modifier_rank=0))
+        with deepspeed.zero.Init(config_dict_or_path=deepspeed_config(settings, 1.0, world, universal=False)):
+            model = Decoder(config)
+        whole = lambda parameter: deepspeed.zero.GatheredParameters(parameter, modifier_rank=0)  # noqa: E731
+    if initial is None:
+        initialise(model, seed, whole)
+        return model
+    parameters = dict(model.named_parameters())
+    for name, values in read_llama_tensors(initial, config):
+        with whole(parameters[name]), torch.no_grad():
+            parameters[name].copy_(values)
     return model

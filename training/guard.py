@@ -27,8 +27,8 @@ class Verdict(enum.StrEnum):
 class Guard:
     """Judges the losses of one stage, one after another.
 
-    on_spike: the verdict on a suspicious loss. max_skipped: of the last `window` steps; with more, the verdict is to stop, because the fault
-    lies elsewhere. losses: of steps that were taken, from an earlier run.
+    on_spike: the verdict on a suspicious loss. max_skipped: of the last `window` steps; with more, the verdict is to stop, because the
+    fault lies elsewhere. losses: of steps that were taken, from an earlier run.
     """
 
     def __init__(

@@ -15,12 +15,14 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from pipeline.errors import RunFailed, UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class ToldElsewhere(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(f"the first process ended with code {code}")
         self.code = code
+
+
+class FailedHere(RunFailed):
+    """What went wrong in this process alone, so that it has to tell it whichever it is."""
 
 
 def launched() -> bool:
@@ -115,6 +121,13 @@ def on_first(world: World, work: Callable[[], Any]) -> Any:
     if told[0] is not None:
         raise ToldElsewhere(told[0])
     return told[1]
+
+
+def first_alone(world: World, work: Callable[[], T]) -> T:
+    """`work` in the first process, and once it is done there in the others: what it writes is written once, and then only read."""
+    done: list[T] = []
+    on_first(world, lambda: done.append(work()))
+    return done[0] if world.first else work()
 
 
 def gather(world: World, value: Any) -> list[Any]:

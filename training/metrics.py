@@ -1,13 +1,14 @@
 """What a training tells about itself: a line of `log.jsonl` per logged step, and the same to TensorBoard and W&B where they are asked for.
 
-Model FLOPs utilisation (MFU) is the operations that the model needs, by PaLM's count (training/flops.py: 6 per parameter of a matrix and token,
-12 * layers * heads * head_dim * length for attention to the whole sequence), over what the processors could do at their peak. What
-activation checkpointing computes again doesn't count.
+Model FLOPs utilisation (MFU) is the operations that the model needs, by PaLM's count (training/flops.py: 6 per parameter of a matrix and
+token, 12 * layers * heads * head_dim * length for attention to the whole sequence), over what the processors could do at their peak.
+What activation checkpointing computes again doesn't count.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ from training.token_bytes import bits_per_byte
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12}
 """Dense bfloat16 operations per second of GPUs whose name has this in it (the vendor's data sheets)."""
+
+PLOTTED = ("step", "validation")
+"""Kinds of lines whose numbers go to TensorBoard and W&B."""
 
 MFU_FORMULA = "(6 * matmul_parameters + 12 * layers * heads * head_dim * length) * tokens_per_second / (devices * peak)"
 
@@ -61,11 +65,12 @@ def by_stream_and_language(sums: Sums, labels: Sequence[tuple[str, str]]) -> dic
 class Log:
     """`log.jsonl`, TensorBoard and W&B, written by the first process alone.
 
-    Lines have a `kind`: step, validation, and event. Opened at a step, what later steps of an earlier run wrote is cut off.
+    Lines have a `kind`: start, step, validation, event. Opened at a step, what later steps of an earlier run wrote is cut off.
     """
 
     def __init__(self, path: Path, step: int, tensorboard: Path | None = None, wandb_project: str | None = None, name: str = "") -> None:
         """Raises UserError when W&B is asked for and not installed."""
+        self._path = path
         _cut(path, step)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close
         self._board = _tensorboard(tensorboard, step) if tensorboard else None
@@ -73,16 +78,22 @@ class Log:
 
     def write(self, kind: str, step: int, **facts: Any) -> dict[str, Any]:
         """Append one line, and its numbers to TensorBoard and W&B as `kind/name` or `kind/name/part`."""
-        line = {"kind": kind, "step": step, **facts}
+        line = {"kind": kind, "step": step, **{name: _finite(value) for name, value in facts.items()}}
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
-        numbers = {f"{kind}/{name}": value for name, value in _numbers(facts)}
-        if self._board and kind != "event":
+        numbers = {f"{kind}/{name}": value for name, value in _numbers(facts) if math.isfinite(value)}
+        if self._board and kind in PLOTTED:
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
-        if self._wandb and kind != "event":
+        if self._wandb and kind in PLOTTED:
             self._wandb.log(numbers, step=step)
         return line
+
+    def cut(self, step: int) -> None:
+        """Take back what was written of later steps."""
+        self._file.close()
+        _cut(self._path, step)
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close
 
     def close(self) -> None:
         """Finish all of them."""
@@ -91,6 +102,10 @@ class Log:
             self._board.close()
         if self._wandb:
             self._wandb.finish()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN
 
 
 def _cut(path: Path, step: int) -> None:

@@ -1,5 +1,7 @@
-"""The folder of a training: `plan.json`, `index/` of the sources, `log.jsonl`, `tensorboard/` and `checkpoints/`. One training writes to it at a
-time."""
+"""The folder of a training: `plan.json`, `index/` of the sources, `log.jsonl`, `tensorboard/` and `checkpoints/`.
+
+One training writes to it at a time.
+"""
 
 from __future__ import annotations
 

@@ -11,33 +11,36 @@ import numpy as np
 import torch
 
 from training.batch import NO_TARGET, Batch
-from training.engine import Engine
+from training.engine import Engine, Sums
 from training.loader import StageData, open_validation
 from training.metrics import by_stream_and_language
 from training.plan import Plan
+from training.sequence_groups import SequenceGroups
 
 
 class Validator:
-    """Reads the same first sequences of each held-out source each time.
-
-    share: turns a batch into this process's part of it, where processes share a sequence. rank, world: of the groups of processes that do.
-    """
+    """Reads the same first sequences of each held-out source each time."""
 
     def __init__(self, plan: Plan, stage: int, cache: Path) -> None:
         self._data = open_validation(plan, stage, cache)
         self._tokens = plan.validation.tokens if plan.validation else 0
 
-    def measure(self, engine: Engine, micro_batch: int, rank: int, world: int, share: Any) -> dict[str, Any]:
-        """Loss of all, and by language as by_stream_and_language tells it. All processes together."""
-        labels, parts = [], []
+    def measure(self, engine: Engine, micro_batch: int, groups: SequenceGroups, longest: int) -> dict[str, Any]:
+        """Loss per token of all held-out sequences up to `longest` tokens, and losses by language. All processes together.
+
+        Longer ones are those of later stages, which the model can't be asked for yet.
+        """
+        labels: list[tuple[str, str]] = []
+        parts: list[Sums] = []
         for data in self._data:
-            batches = [share(batch) for batch in _batches(data, self._tokens, micro_batch, rank, world)]
-            parts.append(engine.evaluate(batches, len(data.labels)))
-            labels += data.labels
+            if data.length <= longest:
+                read = _batches(data, self._tokens, micro_batch, groups.rank, groups.size)
+                parts.append(engine.evaluate((groups.share(batch) for batch in read), len(data.labels)))
+                labels += data.labels
         if not parts:
             return {}
-        sums = type(parts[0])(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("nll", "tokens", "bytes")))
-        return {"loss": sums.loss, "tokens": int(sums.tokens.sum()), "languages": by_stream_and_language(sums, labels)["languages"]}
+        sums = Sums(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("nll", "tokens", "bytes")))
+        return {"loss": sums.loss, "targets": int(sums.tokens.sum()), "languages": by_stream_and_language(sums, labels)["languages"]}
 
 
 def _batches(data: StageData, tokens: int, micro_batch: int, rank: int, world: int) -> Iterator[Batch]:
@@ -53,6 +56,8 @@ def _batches(data: StageData, tokens: int, micro_batch: int, rank: int, world: i
 def languages_of(measured: dict[str, Any]) -> Sequence[str]:
     """One phrase per language, for a line that people read."""
     return [
-        f"{name} {facts['loss']:.3f} ({facts['bits_per_byte']:.3f} bits per byte)" if facts["bits_per_byte"] else f"{name} {facts['loss']:.3f}"
+        f"{name} {facts['loss']:.3f} ({facts['bits_per_byte']:.3f} bits per byte)"
+        if facts["bits_per_byte"]
+        else f"{name} {facts['loss']:.3f}"
         for name, facts in measured["languages"].items()
     ]

@@ -57,7 +57,7 @@ class Watch:
 
 def facts_of(line: dict[str, Any]) -> list[str]:
     """The numbers of a step's line that matter, each as a few words."""
-    words = [f"loss {line['loss']:.3f}"]
+    words = [f"loss {line['loss']:.3f}" if line["loss"] is not None else "loss not finite"]
     words += [f"{language} {facts['loss']:.3f}" for language, facts in line["languages"].items() if len(line["languages"]) > 1]
     words += [f"lr {line['learning_rate']:.2e}", f"{count(line['tokens_per_second'])} tok/s"]
     if line["mfu"] is not None:
