@@ -239,8 +239,8 @@ def _rope_scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
     absent = [key for key in keys if not isinstance(rope.get(key), (int, float))]
     if absent:
         raise UserError(f"the llama3 scaling of rotary positions in '{path}' lacks {absent[0]}; add it or copy the file again")
-    *factors, original = (rope[key] for key in keys)
-    return RopeScaling(*map(float, factors), int(original))
+    factor, low, high, original = (rope[key] for key in keys)
+    return RopeScaling(float(factor), float(low), float(high), int(original))
 
 
 def read_llama_tensors(folder: Path, config: ModelConfig | None = None) -> Iterator[tuple[str, torch.Tensor]]:
