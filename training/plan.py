@@ -24,9 +24,20 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """What of an earlier stage is read again. stage: its name. weight: of all of it, out of streams.WEIGHTS. policy: `unseen` goes on where
+    the order of each of its sources was left, `seen` reads what that stage read in another order, `unseen_first` takes as much as
+    is unseen and for the rest what was seen."""
+
+    stage: str
+    weight: int
+    policy: Literal["seen", "unseen", "unseen_first"]
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage. samples of `length` tokens, batch_samples of them per step. streams: as planned; a stage that runs gets them from the
-    ledger of what was really read. keep_optimizer: whether the optimizer's state goes on from the stage before."""
+    ledger of what was really read (ledger.place_streams). keep_optimizer: whether the optimizer's state goes on from the stage before."""
 
     name: str
     model: ModelConfig
@@ -36,6 +47,7 @@ class Stage:
     schedule: Schedule
     streams: tuple[Stream, ...]
     keep_optimizer: bool = True
+    replay: Replay | None = None
 
     @property
     def steps(self) -> int:
