@@ -20,6 +20,9 @@ HEAD_CHUNK = 2048
 BUCKET = 500_000_000
 """Gradients that are reduced at once: EngineSettings.bucket, which can't be imported without torch."""
 
+GATHERED = 1_000_000_000
+"""Weights that ZeRO 3 holds whole at most while layers run: DeepSpeed's default of stage3_max_live_parameters."""
+
 Precision = Literal["fp32", "bf16"]
 
 
@@ -27,7 +30,8 @@ Precision = Literal["fp32", "bf16"]
 class Memory:
     """Bytes on one GPU.
 
-    weights, gradients (their sums), optimizer (weights in float32 and the two moments): what is always there. communication: the bucket
+    weights (at ZeRO 3 with those that are gathered), gradients (their sums), optimizer (weights in float32 and the two moments): what is
+    always there. communication: the bucket
     that is being reduced. activations: what the backward pass needs of the forward pass, and a layer that is computed again. working: the
     greater of the head's logits with its gradient and of the gradients inside a layer. step: the gradients' copy for the optimizer's
     step, when there are no activations.
@@ -68,7 +72,7 @@ def estimate(
     if precision == "fp32" and zero_stage == 3:
         optimizer = 8 * parameters // gpus  # ZeRO 3 alone makes no copy of weights that are float32 already
     return Memory(
-        weights=weights // gpus if zero_stage == 3 else weights,
+        weights=weights // gpus + size * min(GATHERED, parameters) if zero_stage == 3 and gpus > 1 else weights,
         gradients=gradients // gpus if zero_stage >= 2 else gradients,
         optimizer=optimizer,
         communication=min(BUCKET, parameters) * (size + 4),
