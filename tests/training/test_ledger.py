@@ -41,6 +41,11 @@ def own(made, sources):
     return replace(made, streams=streams)
 
 
+def all_of_one(made):
+    """A stage whose own streams all read the first source."""
+    return replace(made, streams=tuple(replace(stream, source=0) for stream in made.streams))
+
+
 def chunks_read(data, samples):
     """Per stream, the (source, place of its order) of all chunks that the first samples hold."""
     stream_of, number = data._mixture.locate(np.arange(samples))
@@ -147,6 +152,34 @@ def test_unseen_first_takes_what_is_unseen_and_then_what_was_seen(scene):
         ("general again/s0", "seen"),
     ]
     assert data.used(80)[1:] == (10, 30)
+
+
+def test_unseen_first_leaves_a_stage_what_its_own_streams_and_other_replay_need(scene):
+    """All of it together needs more of one source than there is; only replay gives way."""
+    total = scene.source(where={"phase": ("general",), "lang": ("ko",)}).total
+    data = scene.data(specs(scene), all_of_one(stage(100, [0.5, 0.5], "general", batch=1)))
+    assert [stream.start for stream in data.streams] == [0, 50]
+    ledger = Ledger.empty().after("general", data.streams, data.used(100))
+    made = stage(120, [0.5], "domain", batch=1, replay=Replay("general", WEIGHTS // 2, "unseen_first"))
+    data = scene.data(specs(scene), made, ledger)
+    fresh = [
+        chunk for stream, chunks in zip(data.streams, chunks_read(data, 120), strict=True) for chunk in chunks if stream.kind == "fresh"
+    ]
+    assert total - 2 <= 100 + len(fresh) <= total and len(set(fresh)) == len(fresh)
+    assert min(place for _, place in fresh) == 100
+    assert {stream.name: stream.kind for stream in data.streams} == {
+        "s0": "fresh",
+        "general/s0": "fresh",
+        "general/s1": "fresh",
+        "general again/s1": "seen",
+    }
+
+
+def test_what_is_left_is_where_reading_stopped_and_not_where_a_later_range_began(scene):
+    data = scene.data(specs(scene), all_of_one(stage(100, [0.999, 0.001], "general", batch=1)))
+    used = data.used(30)
+    assert used[1] == 0
+    assert Ledger.empty().after("general", data.streams, used).left == {0: 30}
 
 
 @pytest.mark.parametrize(
