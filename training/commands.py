@@ -1,4 +1,4 @@
-"""The commands of training: `flops`, what a training would cost, and `plan`, what a plan comes to.
+"""The commands of training: `flops` and `plan`, what a training would cost and do, and `generate`, what a model writes.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from training.flops import H100_PEAK, PUBLISHED
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: plan and flops tell what a training does and costs before anything runs.",
+    help="Train models on token shards: plan and flops tell what a training does and costs, generate what a model writes.",
 )
 
 PlanFile = Annotated[Path, typer.Argument(help="The plan, a YAML file with the keys of docs/training_keys.md.", show_default=False)]
@@ -69,3 +70,61 @@ def plan(
     from training.plan_command import show
 
     typer.echo(show(file, overrides or [], index, gpus, gpu_memory, mfu, peak, as_json))
+
+
+@app.command()
+def pretrain(
+    plan: Annotated[Path, typer.Argument(help="A plan's YAML file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the training: plan.json, log.jsonl, checkpoints/.")],
+    processes: Annotated[int, typer.Option(min=1, help="Processes to start on this machine: one per GPU.")] = 1,
+    engine: opt.Engine = opt.EngineName.local,
+    address: opt.Address = None,
+    workers: opt.Workers = None,
+    overrides: Set = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Train a model as a plan says. Stopped or killed, it goes on where it was when the same command is given again.
+
+    On several machines, start it with torchrun or deepspeed, or with --engine ray on a Ray cluster.
+    """
+    from training.plan_config import load_plan_config
+
+    config = load_plan_config(plan, overrides or [])
+    if engine is opt.EngineName.ray:
+        from training.ray_launch import train_on_ray
+
+        told = train_on_ray(config.model_dump(mode="json"), output, workers or 1, address, quiet)
+    else:
+        from training.launch import ToldElsewhere, launched, spawn
+        from training.pretrain import pretrain as train_here
+
+        if processes > 1 and not launched():
+            raise typer.Exit(spawn(processes, _same_command("pretrain", plan, output, overrides or [], as_json, quiet)))
+        try:
+            told = train_here(config, output, quiet)
+        except ToldElsewhere as error:
+            raise typer.Exit(error.code) from None
+    if told["first"]:
+        typer.echo(json.dumps(told) if as_json else f"{told['steps']:,} steps, {told['tokens']:,} tokens: {told['checkpoint']}")
+
+
+def _same_command(name: str, plan: Path, output: Path, overrides: list[str], as_json: bool, quiet: bool) -> list[str]:
+    """The command as each of several processes gets it."""
+    flags = [*(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
+    settings = [word for one in overrides for word in ("--set", one)]
+    return [sys.executable, "-m", "training", name, str(plan), "--output", str(output), *settings, *flags]
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(help="Folder of a model in Llama format, such as `train export` writes.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="Text to go on from.", show_default=False)],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens, if the text hasn't ended.")] = 128,
+    as_json: opt.Json = False,
+) -> None:
+    """Let a model continue a text by greedy decoding: always the likeliest next token."""
+    from training.generate import complete
+
+    found = complete(model, prompt, max_tokens)
+    typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1) if as_json else found.prompt + found.text)

@@ -109,18 +109,23 @@ class Decoder(nn.Module):
         if config.tied:
             self.lm_head.weight = self.embed_tokens.weight  # type: ignore[assignment]  # both are nn.Parameter
         self.frequencies = frequencies(config)  # no buffer: a model turned to bfloat16 must keep its rotations in float32
-        self.run_layer: Callable[..., torch.Tensor] = _run_layer
+        self.run_layer: Callable[..., torch.Tensor] = run_plainly
 
     def forward(self, ids: torch.Tensor, segments: Segments, targets: torch.Tensor | None = None) -> Any:
         """Logits float32[B, S, V] of ids int64[B, S]; with targets: their log-probabilities and log-sum-exps, float32[B, S] each."""
+        return self.lm_head(self.hidden_states(ids, segments), targets)
+
+    def hidden_states(self, ids: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """[B, S, D], after the last norm: what the head reads."""
         cosines, sines = angles(segments.positions, self.frequencies)
         x = self.embed_tokens(ids)
         for layer in self.layers:
             x = self.run_layer(layer, x, cosines, sines, segments)
-        return self.lm_head(self.norm(x), targets)
+        return self.norm(x)  # type: ignore[no-any-return]
 
 
-def _run_layer(layer: nn.Module, *arguments: Any) -> torch.Tensor:
+def run_plainly(layer: nn.Module, *arguments: Any) -> torch.Tensor:
+    """Run a layer and keep all that its backward pass needs."""
     return layer(*arguments)  # type: ignore[no-any-return]
 
 

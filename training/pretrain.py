@@ -1,0 +1,55 @@
+"""What each process of a training does, however it was started: join the others, settle the plan, train, and end with one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from pipeline.errors import RunFailed, UserError
+from training.launch import FailedHere, ToldElsewhere, World, connect, leave, on_first
+from training.plan import Plan
+from training.plan_config import PlanConfig
+from training.plan_json import as_json, difference
+from training.resolve import resolve
+from training.run_folder import INDEX, settle_plan, training_folder
+from training.trainer import Trainer
+from training.watch import Watch
+
+
+def pretrain(config: PlanConfig, run: Path, quiet: bool) -> dict[str, Any]:
+    """Train as the plan says, in the folder `run`, from where an earlier run ended; what came of it, as plain data.
+
+    Raises UserError and RunFailed in the first process, or in the one that they are of; ToldElsewhere in the others.
+    """
+    world = connect()
+    try:
+        with contextlib.ExitStack() as stack:
+            on_first(world, lambda: stack.enter_context(training_folder(run)))
+            plan = on_first(world, lambda: _settled(config, run))
+            return Trainer(config, plan, run, world, Watch(quiet or not world.first)).train()
+    except (UserError, RunFailed) as error:
+        if world.first or isinstance(error, FailedHere):
+            raise
+        raise ToldElsewhere(2 if isinstance(error, UserError) else 1) from error
+    except RuntimeError as error:
+        if _lost(error, world):
+            raise RunFailed(
+                "lost another process of the training, which may have told why; "
+                "run the same command again to go on from the last checkpoint"
+            ) from error
+        raise
+    finally:
+        leave()
+
+
+def _settled(config: PlanConfig, run: Path) -> Plan:
+    plan = resolve(config, run / INDEX)
+    settle_plan(run, as_json(plan), difference)
+    return plan
+
+
+def _lost(error: RuntimeError, world: World) -> bool:
+    return world.size > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error))

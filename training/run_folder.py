@@ -1,0 +1,60 @@
+"""The folder of a training: `plan.json`, `index/` of the sources, `log.jsonl`, `tensorboard/` and `checkpoints/`.
+
+One training writes to it at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from training import checkpoint
+
+PLAN, INDEX, LOG, CHECKPOINTS = "plan.json", "index", "log.jsonl", "checkpoints"
+
+
+@contextlib.contextmanager
+def training_folder(run: Path) -> Iterator[Path]:
+    """Make and lock the folder; clear what a killed training left half written.
+
+    Raises UserError when it holds something else, or another training is writing to it.
+    """
+    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (PLAN, INDEX, ".lock")):
+        raise UserError(f"the folder '{run}' is not empty and is not a training's; give another one with -o")
+    try:
+        (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        lock = open(run / ".lock", "a+", encoding="ascii")  # noqa: SIM115 - held open for as long as the training lasts
+    except OSError as error:
+        raise UserError(f"can't write to '{run}': {error.strerror}; give another folder with -o") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another training is writing to '{run}'; wait for it, or give another folder with -o") from None
+        checkpoint.clear(run / CHECKPOINTS)
+        yield run
+
+
+def settle_plan(run: Path, plan: dict[str, Any], difference: Callable[[dict[str, Any], dict[str, Any]], list[str]]) -> None:
+    """Write plan.json, or compare with what is there. Raises UserError with what has changed when there are checkpoints of another plan."""
+    path = run / PLAN
+    if path.exists() and checkpoint.all_of(run / CHECKPOINTS):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["fingerprint"] != plan["fingerprint"]:
+            changes = [one for one in difference(before, plan) if not one.startswith("fingerprint")]
+            said = "; ".join(changes[:MOST_CHANGES]) + (f"; and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else "")
+            raise UserError(f"the checkpoints in '{run}' are of another plan ({said}); take that plan, or give another folder with -o")
+        return
+    temporary = path.with_name(f".{PLAN}.tmp")
+    temporary.write_text(json.dumps(plan, ensure_ascii=False, indent=1), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+MOST_CHANGES = 8
+"""Changes of a plan that one sentence names."""
