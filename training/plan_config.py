@@ -77,6 +77,8 @@ class ModelShape(Settings):
     )
     max_position_embeddings: Tokens = Field(32_768, gt=0, description="Longest sequence of any stage, in tokens.")
 
+    norm_eps: float = Field(1e-5, gt=0, description="Added to the mean square in norms.")
+
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
         given = [name for name in SHAPE_KEYS if getattr(self, name) is not None]

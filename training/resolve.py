@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def resolve(config: PlanConfig, cache: Path) -> Plan:
         tokenizer=config.tokenizer,
         tokenizer_sha256=tokenizer.sha256,
         model=stages[0].model,
-        initial=_initial(config.initial),
+        initial=_initial(config.initial, stages[0].model),
         optimizer=Optimizer(**config.optimizer.model_dump()),
         sources=tuple(source.spec for source in sources.opened),
         stages=tuple(stages),
@@ -89,6 +89,7 @@ def model_config(shape: ModelShape, tokenizer_vocab: int) -> ModelConfig:
         tied=model.tied if shape.tied is None else shape.tied,
         max_position_embeddings=shape.max_position_embeddings,
         rope_theta=shape.rope_theta,
+        norm_eps=shape.norm_eps,
         rope_scaling=_scaling(shape.rope_scaling),
     )
 
@@ -103,9 +104,20 @@ def _rescaled(model: ModelConfig, config: StageConfig) -> ModelConfig:
     return replace(model, rope_scaling=_scaling(config.rope_scaling))
 
 
-def _initial(folder: str | None) -> str | None:
-    if folder is not None and not (Path(folder) / "config.json").is_file():
-        raise UserError(f"initial names '{folder}', which has no config.json; give the folder of a model in Llama's format")
+def _initial(folder: str | None, model: ModelConfig) -> str | None:
+    """Checks that the weights fit. How far and how finely positions reach is up to the plan."""
+    if folder is None:
+        return None
+    from training.llama_format import read_llama_config  # imports torch, which a plan from first weights needs nothing of
+
+    free = {"max_position_embeddings": model.max_position_embeddings, "rope_scaling": model.rope_scaling}
+    given = replace(read_llama_config(Path(folder)), **free)  # type: ignore[arg-type]
+    for field in fields(ModelConfig):
+        theirs, ours = getattr(given, field.name), getattr(model, field.name)
+        if theirs != ours:
+            raise UserError(
+                f"the model in '{folder}' has {field.name} {theirs}, and the plan's has {ours}; give the plan that model's shape"
+            )
     return folder
 
 
