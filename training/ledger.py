@@ -178,8 +178,9 @@ def _refuse_too_little(stage: Stage, stream: Stream, chunks: int, begin: int, so
     if chunks <= there:
         return
     length = source.spec.length
-    most = there * WEIGHTS // (stream.weight * stream.rows) // stage.batch_samples * stage.batch_samples * stage.length
+    most = there // stream.rows * WEIGHTS // stream.weight // stage.batch_samples * stage.batch_samples * stage.length
+    otherwise = "replay less of it, or unseen_first" if stream.replays else "give it less weight, or raise max_epochs"
     raise UserError(
-        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and source '{source.spec.name}' has "
-        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, its weight, or raise max_epochs"
+        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and its source '{source.spec.name}' has "
+        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, {otherwise}"
     )
