@@ -42,8 +42,8 @@ def make_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def make_plan(folder: Path, **changes: Any) -> Path:
-    """plan.yaml with its shards and tokenizer in `folder`: two stages, the second with longer sequences and replay. changes: of keys at the top."""
+def make_plan(folder: Path) -> Path:
+    """plan.yaml with its shards and tokenizer in `folder`: two stages, the second with longer sequences and replay."""
     tokenizer = make_tokenizer(folder / "tokenizer")
     random = np.random.default_rng(5)
     documents = [
@@ -54,7 +54,7 @@ def make_plan(folder: Path, **changes: Any) -> Path:
     ]
     make_shards(folder / "shards", documents, VOCAB, tokenizer=(tokenizer / "tokenizer.json").read_text())
     path = folder / "plan.yaml"
-    path.write_text(yaml.safe_dump({**PLAN, "tokenizer": str(tokenizer), "shards": str(folder / "shards"), **changes}))
+    path.write_text(yaml.safe_dump({**PLAN, "tokenizer": str(tokenizer), "shards": str(folder / "shards")}))
     return path
 
 
