@@ -188,6 +188,9 @@ class Engine:
         """Write this process's shards of weights and optimizer to folder/tag; all processes together."""
         # the empty entry is what DeepSpeed asks for in a checkpoint that any number of processes can read
         self.deepspeed.save_checkpoint(str(folder), tag, client_state={"universal_checkpoint_info": {}}, save_latest=False)
+        if self.world.first:
+            for script in folder.glob("zero_to_*.py"):
+                script.unlink()  # DeepSpeed's own converters, which `onnuri train export` stands for
 
     def load(self, folder: Path, tag: str) -> None:
         """Read what `save` wrote; all processes together. Right after the engine was made: ZeRO 3 can't later."""

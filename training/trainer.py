@@ -53,9 +53,9 @@ class Trainer:
 
     def train(self) -> dict[str, Any]:
         """To the end of the plan; what came of it, as plain data. Raises RunFailed where it ends earlier."""
-        self._say_start()
         with self._signals():
             try:
+                self._say_start()
                 while self.place.stage < len(self.plan.stages):
                     if StageRun(self).to_its_end():
                         self.save(stage_end=True)
