@@ -5,6 +5,7 @@ Everything heavy is imported inside the commands, so that help appears at once.
 
 from __future__ import annotations
 
+import enum
 import json
 import sys
 from pathlib import Path
@@ -20,6 +21,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train models on token shards: plan and flops tell what a training does and costs, generate what a model writes.",
 )
+
+
+class Dtype(enum.StrEnum):
+    """Types of exported weights."""
+
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
 
 PlanFile = Annotated[Path, typer.Argument(help="The plan, a YAML file with the keys of docs/training_keys.md.", show_default=False)]
 Set = Annotated[
@@ -114,6 +123,30 @@ def _same_command(name: str, plan: Path, output: Path, overrides: list[str], as_
     flags = [*(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
     settings = [word for one in overrides for word in ("--set", one)]
     return [sys.executable, "-m", "training", name, str(plan), "--output", str(output), *settings, *flags]
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="Folder of a training, for its newest checkpoint, or a checkpoint.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for config.json, safetensors and the tokenizer's files.")],
+    dtype: Annotated[Dtype, typer.Option(help="Type of the weights.")] = Dtype.bfloat16,
+    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer, when it isn't where the plan says.", show_default=False)] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Write a checkpoint as a model in Llama format, which transformers and vLLM load without code of ours."""
+    from training.export import export as write
+
+    found = write(source, output, dtype.value, tokenizer)
+    line = f"{found.folder}: {found.parameters:,} parameters in {found.dtype}, of stage '{found.stage}' after {found.step:,} steps"
+    typer.echo(json.dumps(found.as_json(), indent=1) if as_json else line)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Folder of a training, running or ended.", show_default=False)]) -> None:
+    """Write report.html of a training: curves of loss, learning rate and speed, and what each stage read. Training writes it at its end."""
+    from training.training_page import write_page
+
+    typer.echo(str(write_page(run)))
 
 
 @app.command()
