@@ -112,7 +112,7 @@ def replay_streams(stage: Stage, ledger: Ledger, left: Mapping[int, int], source
     if not uses:
         raise UserError(f"stage '{stage.name}' replays stage '{replay.stage}', which has read nothing; take the replay out of the plan")
     streams, free = [], dict(left)
-    for use, weight in zip(uses, _parts(replay.weight, [use.weight for use in uses]), strict=True):
+    for use, weight in zip(uses, apportion(replay.weight, [use.weight for use in uses]), strict=True):
         source, rows = sources[use.source], _rows(stage, sources[use.source])
         unseen = weight if replay.policy == "unseen" else 0
         if replay.policy == "unseen_first":
@@ -146,7 +146,7 @@ def _most(weight: int, samples: int) -> int:
     return -(-weight * samples // WEIGHTS)
 
 
-def _parts(whole: int, weights: Sequence[int]) -> list[int]:
+def apportion(whole: int, weights: Sequence[int]) -> list[int]:
     """`whole` in proportion to the weights, by largest remainder; ties go to the first."""
     total = sum(weights)
     parts = [whole * weight // total for weight in weights]
@@ -178,8 +178,9 @@ def _refuse_too_little(stage: Stage, stream: Stream, chunks: int, begin: int, so
     if chunks <= there:
         return
     length = source.spec.length
-    most = there * WEIGHTS // (stream.weight * stream.rows) // stage.batch_samples * stage.batch_samples * stage.length
+    most = there // stream.rows * WEIGHTS // stream.weight // stage.batch_samples * stage.batch_samples * stage.length
+    otherwise = "replay less of it, or unseen_first" if stream.replays else "give it less weight, or raise max_epochs"
     raise UserError(
-        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and source '{source.spec.name}' has "
-        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, its weight, or raise max_epochs"
+        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and its source '{source.spec.name}' has "
+        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, {otherwise}"
     )

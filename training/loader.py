@@ -24,7 +24,7 @@ from training.ledger import Ledger, place_streams, sources_of
 from training.mixing import Mixture
 from training.permutation import derive_key
 from training.plan import Plan
-from training.sources import PADDING, Runs, Source, open_source
+from training.sources import PADDING, Runs, Source, open_sources
 from training.streams import WEIGHTS, Stream
 
 PADDING_ID = 0
@@ -111,7 +111,7 @@ def open_stage(plan: Plan, stage_index: int, ledger: Ledger, cache: Path) -> Sta
     cache: folder of the sources' indices, built there when they aren't. Raises UserError as open_source and place_streams do.
     """
     stage = plan.stages[stage_index]
-    sources = {index: _open(plan, index, cache) for index in sorted(sources_of(stage, ledger))}
+    sources = _open(plan, sorted(sources_of(stage, ledger)), cache)
     streams = place_streams(stage, ledger, sources)
     return StageData(stage.length, stage.samples, streams, sources, stage.model.vocab_size, derive_key(plan.seed, stage.name))
 
@@ -121,16 +121,15 @@ def open_validation(plan: Plan, stage_index: int, cache: Path) -> tuple[StageDat
     if plan.validation is None:
         return ()
     made = []
-    for index in plan.validation.sources:
-        source = _open(plan, index, cache)
+    for index, source in _open(plan, plan.validation.sources, cache).items():
         stream = Stream(source.spec.name, index, WEIGHTS, "fresh", 0, source.total)
         vocab_size = plan.stages[stage_index].model.vocab_size
         made.append(StageData(source.spec.length, source.total, [stream], {index: source}, vocab_size, plan.seed))
     return tuple(made)
 
 
-def _open(plan: Plan, index: int, cache: Path) -> Source:
-    return open_source(plan.sources[index], plan.tokenizer_sha256, cache, plan.seed)
+def _open(plan: Plan, indices: Sequence[int], cache: Path) -> dict[int, Source]:
+    return open_sources({index: plan.sources[index] for index in indices}, plan.tokenizer_sha256, cache, plan.seed)
 
 
 def _copy_runs(source: Source, runs: Runs, place: np.ndarray, ids: np.ndarray, targets: np.ndarray) -> None:

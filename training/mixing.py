@@ -40,7 +40,7 @@ class Mixture:
     def __init__(self, weights: Sequence[int], samples: int, key: int) -> None:
         """weights: of each stream, together WEIGHTS. Raises UserError when they are not; takes a byte per stream and block."""
         if sum(weights) != WEIGHTS or min(weights) < 0:
-            raise UserError(f"the weights of a stage add up to {sum(weights) / WEIGHTS:g} and not to 1; correct them in the plan")
+            raise UserError(f"the weights of a stage add up to {sum(weights) / WEIGHTS:.9f} and not to 1; correct them in the plan")
         self.samples = samples
         self._key = np.uint64(key)
         self._weights = np.array(weights, np.int64)

@@ -74,7 +74,8 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Validation:
-    """share: of the documents, by a hash of their ids, that no stage reads. tokens: read of them per language at most, each time."""
+    """share: of the documents, by a hash of their ids, that no stage reads. sources: those documents of each source of each stage, as
+    indices into the plan's. tokens: read of each of these at most, each time."""
 
     share: float
     tokens: int
@@ -84,7 +85,8 @@ class Validation:
 @dataclass(frozen=True)
 class Plan:
     """All that decides the course of a training. tokenizer: folder of tokenizer.json. initial: folder of a model in Llama's format to go
-    on from. fingerprint: of everything here, the shards' contents included, but not of folders' names."""
+    on from. contents: fingerprint of each source, its documents included. fingerprint: of everything here but names of folders and what
+    only measures (plan_json.fingerprint)."""
 
     name: str
     seed: int
@@ -97,3 +99,4 @@ class Plan:
     stages: tuple[Stage, ...]
     validation: Validation | None
     fingerprint: str
+    contents: tuple[str, ...] = ()

@@ -166,26 +166,47 @@ class Source:
 
 
 def open_source(spec: SourceSpec, tokenizer_sha256: str, cache: Path, seed: int) -> Source:
-    """Open a source, and build its index below `cache` when it isn't there yet (a folder named after the fingerprint).
+    """Open one source: open_sources for a single spec."""
+    return open_sources({0: spec}, tokenizer_sha256, cache, seed)[0]
 
-    Takes 17 bytes of disk per document and distinct pass, and while it builds about 60 bytes of memory per document. Raises UserError for
-    shards that can't be read or are of another tokenizer, for a `where` that names what they don't have, and when no document is left.
+
+def open_sources(specs: Mapping[int, SourceSpec], tokenizer_sha256: str, cache: Path, seed: int) -> dict[int, Source]:
+    """Open sources, by the same keys; each folder of shards is looked at once.
+
+    An index that isn't there yet is built below `cache`, in a folder named after the source's fingerprint. That takes 17 bytes of disk per
+    document and distinct pass, and for the time of building up to 120 bytes of memory per document. Raises UserError for shards that
+    can't be read or are of another tokenizer, for a `where` that names what they don't have, when no document is left, and for a
+    damaged index.
     """
-    files = _selected(spec, open_shards(Path(spec.shards), tokenizer_sha256).files)
+    shards = {folder: open_shards(Path(folder), tokenizer_sha256) for folder in sorted({spec.shards for spec in specs.values()})}
+    return {key: _open(spec, _selected(spec, shards[spec.shards].files), cache, seed) for key, spec in specs.items()}
+
+
+def _open(spec: SourceSpec, files: tuple[TokenFile, ...], cache: Path, seed: int) -> Source:
+    fingerprint = _fingerprint(spec, files, seed)
+    folder = cache / fingerprint
+    if not folder.exists():
+        _build(spec, files, folder)
+    try:
+        facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        indices = tuple(
+            Index(*(np.asarray(np.load(folder / f"{name}-{number}.npy", mmap_mode="r")) for name in Index.fields()))
+            for number in range(max(facts["passes"]) + 1)
+        )
+        return Source(spec, files, fingerprint, indices, tuple(facts["passes"]), facts["documents"], facts["tokens"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the index of source '{spec.name}' in '{folder}' is damaged ({type(error).__name__}); remove that folder, it is built again"
+        ) from error
+
+
+def _fingerprint(spec: SourceSpec, files: Sequence[TokenFile], seed: int) -> str:
+    """Of all that decides the order of chunks and what they hold: not of where the shards lie."""
     plain = {key: value for key, value in dataclasses.asdict(spec).items() if key != "shards"}
     plain["where"] = {key: sorted(values) for key, values in spec.where.items()}
     contents = [[file.facts[suffix]["sha256"] for suffix in sorted(file.facts)] for file in files]
     text = json.dumps([INDEX_VERSION, plain, seed, contents], sort_keys=True, ensure_ascii=False)
-    fingerprint = xxhash.xxh3_128_hexdigest(text.encode())
-    folder = cache / fingerprint
-    if not folder.exists():
-        _build(spec, files, folder)
-    facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    indices = tuple(
-        Index(*(np.asarray(np.load(folder / f"{name}-{number}.npy", mmap_mode="r")) for name in Index.fields()))
-        for number in range(max(facts["passes"]) + 1)
-    )
-    return Source(spec, files, fingerprint, indices, tuple(facts["passes"]), facts["documents"], facts["tokens"])
+    return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 def _selected(spec: SourceSpec, files: Sequence[TokenFile]) -> tuple[TokenFile, ...]:

@@ -41,6 +41,11 @@ def own(made, sources):
     return replace(made, streams=streams)
 
 
+def all_of_one(made):
+    """A stage whose own streams all read the first source."""
+    return replace(made, streams=tuple(replace(stream, source=0) for stream in made.streams))
+
+
 def chunks_read(data, samples):
     """Per stream, the (source, place of its order) of all chunks that the first samples hold."""
     stream_of, number = data._mixture.locate(np.arange(samples))
@@ -149,10 +154,38 @@ def test_unseen_first_takes_what_is_unseen_and_then_what_was_seen(scene):
     assert data.used(80)[1:] == (10, 30)
 
 
+def test_unseen_first_leaves_a_stage_what_its_own_streams_and_other_replay_need(scene):
+    """All of it together needs more of one source than there is; only replay gives way."""
+    total = scene.source(where={"phase": ("general",), "lang": ("ko",)}).total
+    data = scene.data(specs(scene), all_of_one(stage(100, [0.5, 0.5], "general", batch=1)))
+    assert [stream.start for stream in data.streams] == [0, 50]
+    ledger = Ledger.empty().after("general", data.streams, data.used(100))
+    made = stage(120, [0.5], "domain", batch=1, replay=Replay("general", WEIGHTS // 2, "unseen_first"))
+    data = scene.data(specs(scene), made, ledger)
+    fresh = [
+        chunk for stream, chunks in zip(data.streams, chunks_read(data, 120), strict=True) for chunk in chunks if stream.kind == "fresh"
+    ]
+    assert total - 2 <= 100 + len(fresh) <= total and len(set(fresh)) == len(fresh)
+    assert min(place for _, place in fresh) == 100
+    assert {stream.name: stream.kind for stream in data.streams} == {
+        "s0": "fresh",
+        "general/s0": "fresh",
+        "general/s1": "fresh",
+        "general again/s1": "seen",
+    }
+
+
+def test_what_is_left_is_where_reading_stopped_and_not_where_a_later_range_began(scene):
+    data = scene.data(specs(scene), all_of_one(stage(100, [0.999, 0.001], "general", batch=1)))
+    used = data.used(30)
+    assert used[1] == 0
+    assert Ledger.empty().after("general", data.streams, used).left == {0: 30}
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (stage(8000, [1.0], "general"), r"needs 128,000 tokens of 's0', and source 'ko' has [\d,]+ left of 1 epochs; lower"),
+        (stage(8000, [1.0], "general"), r"needs 128,000 tokens of 's0', and its source 'ko' has [\d,]+ left of 1 epochs; lower"),
         (stage(8, [0.5], "domain", replay=Replay("first", WEIGHTS // 2, "seen")), "replays 'first', and the stages before it are none"),
         (own(stage(8, [1.0], "context", length=72), [3]), "72 tokens, and the chunks of its source 'long' have 64"),
     ],
@@ -163,14 +196,22 @@ def test_what_cannot_be_is_refused(scene, made, message):
 
 
 def test_the_largest_budget_that_is_named_works(scene):
-    with pytest.raises(UserError) as raised:
-        scene.data(specs(scene), stage(8000, [0.3, 0.7], "general"))
-    tokens = int(re.search(r"tokens to ([\d,]+)", str(raised.value))[1].replace(",", ""))
-    for more in (0, 8):
-        try:
-            scene.data(specs(scene), stage(tokens // 16 + more, [0.3, 0.7], "general"))
-        except UserError as error:
-            assert more or "'s1'" in str(error) or "'s0'" in str(error)
+    """Of an own stream, and of replay with several chunks to a sample."""
+    data = scene.data(specs(scene), stage(100, [1.0], "general", batch=4))
+    ledger = Ledger.empty().after("general", data.streams, data.used(100))
+    replay = Replay("general", round(0.7 * WEIGHTS), "unseen")
+    cases = [
+        (lambda samples: stage(samples, [1.0], "next", batch=4), "'s0'.*give it less weight, or raise max_epochs"),
+        (lambda samples: own(stage(samples, [0.3], "next", 64, 4, replay), [3]), "'general/s0'.*replay less of it, or unseen_first"),
+    ]
+    for made, message in cases:
+        with pytest.raises(UserError, match=message) as raised:
+            scene.data(specs(scene), made(200), ledger)
+        most = int(re.search(r"tokens to ([\d,]+)", str(raised.value))[1].replace(",", "")) // made(200).length
+        assert 0 < most < 200 and most % 4 == 0
+        scene.data(specs(scene), made(most), ledger)
+        with pytest.raises(UserError, match=message):
+            scene.data(specs(scene), made(most + 4), ledger)
 
 
 def test_two_streams_of_one_name_are_refused(scene):

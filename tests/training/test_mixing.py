@@ -16,8 +16,9 @@ from training.streams import WEIGHTS
 
 @st.composite
 def weights(draw):
-    """Weights of all kinds: even, tiny (1 of 10**9), zero, one that takes all."""
-    parts = draw(st.lists(st.one_of(st.integers(0, 5), st.integers(0, WEIGHTS), st.just(1)), min_size=1, max_size=30))
+    """Weights of all kinds: even, of every size down to 1 of 10**9, zero, one that takes all."""
+    sized = st.integers(0, 8).flatmap(lambda digits: st.integers(10**digits, 10 ** (digits + 1)))
+    parts = draw(st.lists(st.one_of(st.integers(0, 5), st.integers(0, WEIGHTS), sized), min_size=1, max_size=30))
     total = sum(parts)
     made = [part * WEIGHTS // total for part in parts] if total > WEIGHTS else parts
     rest = WEIGHTS - sum(made)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UserError
 from tests.training.data_scene import SEED, Scene, numbered_documents, some_lengths
-from training.sources import PADDING, open_source
+from training.sources import PADDING, _build, open_source
 
 
 def read_all(source):
@@ -169,4 +169,22 @@ def test_shards_of_another_tokenizer_and_missing_ones_are_refused(tmp_path):
         scene.source()
     path.unlink()
     with pytest.raises(UserError, match="is missing"):
+        scene.source()
+
+
+def test_two_processes_that_build_one_index_both_get_it(tmp_path):
+    scene = Scene(tmp_path, numbered_documents(some_lengths(50)))
+    folder = scene.cache / scene.source().fingerprint
+    made = {path: path.read_bytes() for path in folder.iterdir()}
+    _build(scene.spec(), scene.source().files, folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == made
+    assert [path.name for path in scene.cache.iterdir()] == [folder.name]
+
+
+def test_a_damaged_index_is_named(tmp_path):
+    scene = Scene(tmp_path, numbered_documents(some_lengths(50)))
+    folder = scene.cache / scene.source().fingerprint
+    path = folder / "ends-0.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match=rf"the index of source 'web' in '{folder}' is damaged"):
         scene.source()
