@@ -1,10 +1,11 @@
-"""The commands of training: `flops`, what a training would cost, and `generate`, what a model writes.
+"""The commands of training: `flops`, `pretrain`, `export` to Llama format, and `generate`, what a model writes.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import sys
 from pathlib import Path
@@ -20,10 +21,18 @@ Set = Annotated[
     typer.Option("--set", help="Override a key of docs/training_keys.md: --set key=value. Repeatable.", show_default=False),
 ]
 
+
+class Precision(enum.StrEnum):
+    """Types of exported weights."""
+
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: flops tells what a training costs, generate what a model writes.",
+    help="Train models on token shards: flops tells the cost, pretrain trains, export writes for transformers, generate tries it out.",
 )
 
 
@@ -92,6 +101,26 @@ def _same_command(name: str, plan: Path, output: Path, overrides: list[str], as_
     flags = [*(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
     settings = [word for one in overrides for word in ("--set", one)]
     return [sys.executable, "-m", "training", name, str(plan), "--output", str(output), *settings, *flags]
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a training's folder for its newest one.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model: config.json, safetensors, tokenizer.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer, if it isn't where the plan says.", show_default=False)
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Type of the weights that are written.")] = Precision.bf16,
+    as_json: opt.Json = False,
+) -> None:
+    """Write a checkpoint's model in plain Llama format, which transformers and vLLM load without code of ours."""
+    import torch
+
+    from training.export import export as export_to
+
+    told = export_to(checkpoint, output, tokenizer, torch.float32 if precision is Precision.fp32 else torch.bfloat16)
+    line = f"{told.parameters:,} parameters in {told.dtype}, after {told.steps:,} steps, stage {told.stage}: {told.folder}"
+    typer.echo(json.dumps(told.as_json(), indent=1) if as_json else line)
 
 
 @app.command()
