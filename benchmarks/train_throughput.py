@@ -170,12 +170,13 @@ def _measure(text: str) -> None:
 
     from training.activation import run_layers
     from training.engine import Engine, EngineSettings
-    from training.launch import connect
+    from training.launch import connect, prepare_deepspeed
     from training.metrics import peak_memory, peak_of
     from training.plan import Optimizer
 
     case = Case(**json.loads(text))
     world = connect()
+    prepare_deepspeed(world)
     gpu = world.device.type == "cuda"
     peak = case.peak or peak_of(world)
     if gpu and peak is None:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pipeline.errors import UserError
 from tokenizer.encoder import load_tokenizer
 from training import checkpoint as checkpoints
-from training.launch import connect, leave
+from training.launch import connect, leave, prepare_deepspeed
 from training.llama_format import write_llama
 from training.model_config import ModelConfig
 from training.place import Place
@@ -62,6 +62,7 @@ def export(path: Path, folder: Path, tokenizer: Path | None = None, dtype: torch
     # at a stage's end the place is already the next one's beginning
     stage = plan.stages[place.stage - 1 if place.stage_step == 0 else place.stage]
     world = connect()
+    prepare_deepspeed(world)
     try:
         checkpoints.verify(checkpoint, world)
         write_llama(folder, stage.model, _weights(checkpoint, stage.model), used, dtype)
