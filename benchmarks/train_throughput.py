@@ -46,6 +46,9 @@ PARTS = ("attention", "matmul", "head", "optimizer", "other")
 LONG = 16_384
 """From this length on, layers run with selective and full checkpointing; below, with none and selective."""
 
+CASE_SECONDS = 1800
+"""After which a case is given up, so that the others get their turn."""
+
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -149,7 +152,10 @@ def _in_a_process(case: Case, gpu: bool) -> dict[str, Any]:
     if not gpu:
         environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--case", json.dumps(asdict(case))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CASE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {CASE_SECONDS:,} s"}
     if done.returncode == 0:
         return dict(json.loads(done.stdout.splitlines()[-1]))
     if done.returncode == 2:
@@ -164,12 +170,13 @@ def _measure(text: str) -> None:
 
     from training.activation import run_layers
     from training.engine import Engine, EngineSettings
-    from training.launch import connect
+    from training.launch import connect, prepare_deepspeed
     from training.metrics import peak_memory, peak_of
     from training.plan import Optimizer
 
     case = Case(**json.loads(text))
     world = connect()
+    prepare_deepspeed(world)
     gpu = world.device.type == "cuda"
     peak = case.peak or peak_of(world)
     if gpu and peak is None:
@@ -249,7 +256,8 @@ def _shares(step: Any, gpu: bool) -> dict[str, float]:
     for event in events:
         if event.device_type == DeviceType.CPU:
             times[_part(event)] += event.self_device_time_total if gpu else event.self_cpu_time_total
-    whole = sum(event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA) if gpu else sum(times.values())
+    kernels = [event for event in events if event.device_type == DeviceType.CUDA and not event.is_user_annotation]
+    whole = sum(event.self_device_time_total for event in kernels) if gpu else sum(times.values())
     times["other"] = whole - sum(time for part, time in times.items() if part != "other")  # kernels without an operator too
     return {part: time / whole if whole else 0.0 for part, time in times.items()}
 

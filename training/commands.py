@@ -1,4 +1,4 @@
-"""The commands of training: `flops` and `plan`, what a training would cost and do, and `generate`, what a model writes.
+"""The commands of training: `flops`, `pretrain`, `export` to Llama format, and `generate`, what a model writes.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -16,27 +16,24 @@ import typer
 from pipeline import options as opt
 from training.flops import H100_PEAK, PUBLISHED
 
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: plan and flops tell what a training does and costs, generate what a model writes.",
-)
-
-
-class Dtype(enum.StrEnum):
-    """Types of exported weights."""
-
-    bfloat16 = "bfloat16"
-    float32 = "float32"
-
-
-PlanFile = Annotated[Path, typer.Argument(help="The plan, a YAML file with the keys of docs/training_keys.md.", show_default=False)]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key of docs/training_keys.md: --set key=value. Repeatable.", show_default=False),
 ]
-Mfu = Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")]
-Peak = Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")]
+
+
+class Precision(enum.StrEnum):
+    """Types of exported weights."""
+
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train models on token shards: flops tells the cost, pretrain trains, export writes for transformers, generate tries it out.",
+)
 
 
 @app.callback()
@@ -51,8 +48,8 @@ def flops(
         float | None, typer.Option(help="Tokens to train on, such as 9e12. Default: those of the published model.", show_default=False)
     ] = None,
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens of one sequence.")] = 4096,
-    mfu: Mfu = 0.4,
-    peak: Peak = H100_PEAK,
+    mfu: Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")] = 0.4,
+    peak: Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")] = H100_PEAK,
     as_json: opt.Json = False,
 ) -> None:
     """Tell what training costs: 6ND as the EXAONE 3.5 report counts, the count with attention, and GPU hours."""
@@ -60,25 +57,6 @@ def flops(
 
     costs = [cost(name, tokens, sequence_length, mfu, peak) for name in preset or PUBLISHED]
     typer.echo(json.dumps([one.as_json() for one in costs], indent=1) if as_json else render(costs))
-
-
-@app.command()
-def plan(
-    file: PlanFile,
-    overrides: Set = None,
-    gpus: Annotated[int, typer.Option(min=1, help="GPUs that the training runs on.")] = 1,
-    gpu_memory: Annotated[float, typer.Option(help="GiB of one GPU.")] = 80.0,
-    mfu: Mfu = 0.4,
-    peak: Peak = H100_PEAK,
-    index: Annotated[
-        Path | None, typer.Option(help="Keep the indices of the sources here: RUN/index of a training to come.", show_default=False)
-    ] = None,
-    as_json: opt.Json = False,
-) -> None:
-    """Check a plan against its shards and tell what it comes to: tokens, epochs, steps, operations, hours and memory of each stage."""
-    from training.plan_command import show
-
-    typer.echo(show(file, overrides or [], index, gpus, gpu_memory, mfu, peak, as_json))
 
 
 @app.command()
@@ -127,18 +105,22 @@ def _same_command(name: str, plan: Path, output: Path, overrides: list[str], as_
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="Folder of a training, for its newest checkpoint, or a checkpoint.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for config.json, safetensors and the tokenizer's files.")],
-    dtype: Annotated[Dtype, typer.Option(help="Type of the weights.")] = Dtype.bfloat16,
-    tokenizer: Annotated[Path | None, typer.Option(help="The tokenizer, when it isn't where the plan says.", show_default=False)] = None,
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a training's folder for its newest one.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model: config.json, safetensors, tokenizer.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer, if it isn't where the plan says.", show_default=False)
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Type of the weights that are written.")] = Precision.bf16,
     as_json: opt.Json = False,
 ) -> None:
-    """Write a checkpoint as a model in Llama format, which transformers and vLLM load without code of ours."""
-    from training.export import export as write
+    """Write a checkpoint's model in plain Llama format, which transformers and vLLM load without code of ours."""
+    import torch
 
-    found = write(source, output, dtype.value, tokenizer)
-    line = f"{found.folder}: {found.parameters:,} parameters in {found.dtype}, of stage '{found.stage}' after {found.step:,} steps"
-    typer.echo(json.dumps(found.as_json(), indent=1) if as_json else line)
+    from training.export import export as export_to
+
+    told = export_to(checkpoint, output, tokenizer, torch.float32 if precision is Precision.fp32 else torch.bfloat16)
+    line = f"{told.parameters:,} parameters in {told.dtype}, after {told.steps:,} steps, stage {told.stage}: {told.folder}"
+    typer.echo(json.dumps(told.as_json(), indent=1) if as_json else line)
 
 
 @app.command()

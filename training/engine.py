@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import nn
 
 from training.batch import NO_TARGET, Batch
-from training.launch import World
+from training.launch import World, prepare_deepspeed
 from training.llama_format import read_llama_tensors
 from training.model import Decoder, initialise
 from training.model_config import ModelConfig
@@ -228,6 +228,7 @@ class Engine:
 def new_model(config: ModelConfig, seed: int, settings: EngineSettings, world: World, initial: Path | None = None) -> Decoder:
     """A model with first weights, or those of `initial`, a folder in Llama's format. At ZeRO 3 it is cut while it is built, so that no
     process ever holds all of it. Raises UserError where `initial` is of another shape."""
+    prepare_deepspeed(world)
     whole: Callable[[nn.Parameter], AbstractContextManager[Any]] = lambda _: contextlib.nullcontext()  # noqa: E731
     if settings.zero_stage < 3:
         model = Decoder(config)
