@@ -14,6 +14,9 @@ from pipeline.errors import UserError
 from pipeline.settings import Settings
 from training.model_config import PRESETS
 
+KEYS = "docs/training_keys.md"
+"""The page that describes every key."""
+
 Checkpointing = Literal["none", "selective", "full"]
 
 
@@ -287,7 +290,7 @@ def load_plan_config(path: Path, overrides: list[str]) -> PlanConfig:
     try:
         return _absolute(PlanConfig.model_validate(with_overrides(read_yaml(path), overrides)))
     except ValidationError as error:
-        raise UserError(f"{path}: {first_error(error)}") from error
+        raise UserError(f"{path}: {first_error(error, KEYS)}") from error
 
 
 def _absolute(config: PlanConfig) -> PlanConfig:
