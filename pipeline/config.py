@@ -225,7 +225,7 @@ def first_error(error: ValidationError, page: str = "docs/configuration.md") -> 
     return f"{where}: {message}{given}" if where else f"{message}{given}"
 
 
-_ALTERNATIVE = re.compile(r"str|int|float|bool|[A-Z]\w*|[\w-]+\[.*\]")
+_ALTERNATIVE = re.compile(r"str|int|float|bool|[A-Z]\w*Config|[\w-]+\[.*\]")
 """How pydantic names one of several types that a key may have, among the keys of an error's place; no key of ours looks like this."""
 
 

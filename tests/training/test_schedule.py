@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -50,9 +51,9 @@ def test_without_warm_up_or_decay():
 def test_rises_through_the_warm_up_and_never_again(schedule):
     rates = [rate(schedule, consumed) for consumed in range(TOKENS + 2)]
     warm = rates[: schedule.warmup_tokens + 1]
-    assert all(before < after for before, after in zip(warm, warm[1:], strict=False))
+    assert all(before < after for before, after in itertools.pairwise(warm))
     rest = rates[schedule.warmup_tokens :]
-    assert all(before >= after for before, after in zip(rest, rest[1:], strict=False))
+    assert all(before >= after for before, after in itertools.pairwise(rest))
     assert max(rates) == schedule.peak and min(rest) >= schedule.peak * schedule.final_ratio - 1e-15
 
 
