@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +20,9 @@ from training.ledger import Ledger, place_streams
 from training.llama_format import CONFIG
 from training.loader import open_stage, open_validation
 from training.model_config import PRESETS, RopeScaling
-from training.plan import Plan
 from training.plan_config import load_plan_config
 from training.plan_json import as_json, difference, fingerprint, from_json
+from training.resolve import resolve
 from training.schedule import learning_rate
 from training.sources import open_source
 from training.streams import WEIGHTS
@@ -200,6 +202,7 @@ REFUSED = [
     (("stages.1.replay.policie", "seen"), "stages.1.replay: unknown key 'policie'; did you mean 'policy'"),
     (("optimizer", {"betas": [0.9, 1.0]}), "each must be at least 0 and below 1"),
     (("stages.0.batch_tokens", 10.5), "stages.0.batch_tokens: "),
+    (("validation.share", 1e-6), "none falls into the share of 1e-06 that is held out for validation; raise validation.share"),
     (("validation.share", 0.9), "validation.share: Input should be less than 0.5"),
     (("initial", "no_such_folder"), "no_such_folder"),
 ]
@@ -259,8 +262,6 @@ def test_shards_that_cannot_be_read(tmp_path):
         del values["shards"]
         scene.path.write_text(yaml.safe_dump(values), encoding="utf-8")
         (scene.tokenizer / "tokenizer.json").write_text(TOKENIZER, encoding="utf-8")
-        from training.resolve import resolve
-
         resolve(load_plan_config(scene.path, []), tmp_path / "cache")
 
 
@@ -380,5 +381,27 @@ def test_the_command_refuses(scene, capsys):
         assert code == 2 and sentence in error
 
 
-def test_plans_are_plain_values(plan):
-    assert isinstance(plan, Plan) and replace(plan) == plan
+def test_the_plan_of_the_2_4b_model(tmp_path):
+    """The shipped plan, on a corpus of a few thousand tokens and with a model of its own size cut down."""
+    scene = PlanScene(tmp_path)
+    path = Path(__file__).parents[2] / "configs" / "pretrain-2.4b.yaml"
+    config = load_plan_config(path, [])
+    assert sum(stage.tokens or 0 for stage in config.stages) == 6_500_000_000_000
+    assert [stage.sequence_length for stage in config.stages] == [4096, 4096, 32_768]
+    rows = Counter((document.phase, document.lang) for document in documents())
+    overrides = [f"tokenizer={scene.tokenizer}", f"shards={scene.shards}", "validation.share=0.3"]
+    for stage, phase in enumerate(("general", "domain")):
+        parts = [{"lang": lang, "rows": count} for (of, lang), count in rows.items() if of == phase]
+        (tmp_path / f"mix-{phase}.yaml").write_text(yaml.safe_dump({"phase": phase, "parts": parts}), encoding="utf-8")
+        overrides.append(f"stages.{stage}.mix={tmp_path}/mix-{phase}.yaml")
+    for stage, (tokens, length) in enumerate(((8000, 32), (2000, 32), (2000, 128))):
+        own = {"tokens": tokens, "sequence_length": length, "batch_tokens": 256, "schedule.warmup_tokens": 0}
+        overrides += [f"stages.{stage}.{key}={value}" for key, value in own.items()]
+    plan = resolve(load_plan_config(path, overrides), tmp_path / "cache")
+    general, domain, context = plan.stages
+    assert domain.schedule.peak == 3e-4 and context.schedule.peak == pytest.approx(3e-5, rel=1e-12)
+    assert sum(stream.weight for stream in domain.streams if stream.replays) == 3 * WEIGHTS // 10
+    replayed = [stream.name for stream in context.streams if stream.replays]
+    assert any(name.startswith("domain/general") for name in replayed)  # the replay of the stage that is replayed
+    assert plan.model.rope_scaling is None and context.model.rope_scaling == PRESETS["2.4b"].rope_scaling
+    assert general.model.layers == 30
