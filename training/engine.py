@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import nn
 
 from training.batch import NO_TARGET, Batch
-from training.launch import World
+from training.launch import World, prepare_deepspeed
 from training.llama_format import read_llama_tensors
 from training.model import Decoder, initialise
 from training.model_config import ModelConfig
@@ -188,6 +188,9 @@ class Engine:
         """Write this process's shards of weights and optimizer to folder/tag; all processes together."""
         # the empty entry is what DeepSpeed asks for in a checkpoint that any number of processes can read
         self.deepspeed.save_checkpoint(str(folder), tag, client_state={"universal_checkpoint_info": {}}, save_latest=False)
+        if self.world.first:
+            for script in folder.glob("zero_to_*.py"):
+                script.unlink()  # DeepSpeed's own converters, which `onnuri train export` stands for
 
     def load(self, folder: Path, tag: str) -> None:
         """Read what `save` wrote; all processes together. Right after the engine was made: ZeRO 3 can't later."""
@@ -225,6 +228,7 @@ class Engine:
 def new_model(config: ModelConfig, seed: int, settings: EngineSettings, world: World, initial: Path | None = None) -> Decoder:
     """A model with first weights, or those of `initial`, a folder in Llama's format. At ZeRO 3 it is cut while it is built, so that no
     process ever holds all of it. Raises UserError where `initial` is of another shape."""
+    prepare_deepspeed(world)
     whole: Callable[[nn.Parameter], AbstractContextManager[Any]] = lambda _: contextlib.nullcontext()  # noqa: E731
     if settings.zero_stage < 3:
         model = Decoder(config)

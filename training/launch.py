@@ -58,18 +58,15 @@ def launched() -> bool:
 
 
 def connect() -> World:
-    """Join the other processes and prepare DeepSpeed. May be called again. Raises UserError for an incomplete environment."""
+    """Join the other processes. May be called again. Raises UserError for an incomplete environment."""
     rank, size, local_rank = (int(os.environ.get(key, default)) for key, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     cuda = torch.cuda.is_available()
-    os.environ["DS_ACCELERATOR"] = "cuda" if cuda else "cpu"
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(local_rank))
-    os.environ["LOCAL_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE", str(size))
     device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         _join(rank, size, "nccl" if cuda else "gloo")
-    _prepare_deepspeed()
     return World(rank, size, local_rank, device)
 
 
@@ -81,8 +78,6 @@ def leave() -> None:
 
 def _join(rank: int, size: int, backend: str) -> None:
     if size == 1:
-        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")  # DeepSpeed looks for both, and nobody listens there
-        os.environ.setdefault("MASTER_PORT", "29500")
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         return
     missing = [key for key in ("MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
@@ -93,8 +88,12 @@ def _join(rank: int, size: int, backend: str) -> None:
     dist.init_process_group(backend, rank=rank, world_size=size)
 
 
-def _prepare_deepspeed() -> None:
-    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+def prepare_deepspeed(world: World) -> None:
+    """Import DeepSpeed, quietly, with what it wants to know in the environment. Takes seconds; later calls take none."""
+    os.environ["DS_ACCELERATOR"] = world.device.type
+    os.environ["LOCAL_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE", str(world.size))
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")  # of a process that is alone; nobody listens there
+    os.environ.setdefault("MASTER_PORT", "29500")
     import deepspeed
     from deepspeed.utils import logger
 

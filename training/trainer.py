@@ -51,11 +51,11 @@ class Trainer:
             board = run / "tensorboard" if config.run.tensorboard else None
             self.log = Log(run / LOG, self.place.step, board, config.run.wandb_project, plan.name)
 
-    def train(self) -> dict[str, Any]:
-        """To the end of the plan; what came of it, as plain data. Raises RunFailed where it ends earlier."""
-        self._say_start()
+    def train(self) -> Place:
+        """To the end of the plan. Raises RunFailed where it ends earlier."""
         with self._signals():
             try:
+                self._say_start()
                 while self.place.stage < len(self.plan.stages):
                     if StageRun(self).to_its_end():
                         self.save(stage_end=True)
@@ -63,12 +63,7 @@ class Trainer:
                 self.watch.end()
                 if self.log:
                     self.log.close()
-        return {
-            "first": self.world.first,
-            "steps": self.place.step,
-            "tokens": self.place.tokens,
-            "checkpoint": str(self.checkpoints / checkpoint.name_of(self.place.step)),
-        }
+        return self.place
 
     @property
     def stop_wanted(self) -> bool:
@@ -99,9 +94,8 @@ class Trainer:
         self.place = replace(self.place, skips=(*self.place.skips, (first, past)))
         if self.log:
             self.log.cut(self.place.step)
-        self.event(
-            self.place.step, f"back to step {self.place.step:,}, without the samples {first:,} to {past - 1:,} of stage '{stage.name}'"
-        )
+        where = f"back to step {self.place.step:,}, without the samples {first:,} to {past - 1:,} of stage '{stage.name}'"
+        self.event(self.place.step, where, steps=(past - first) // stage.batch_samples)
 
     def event(self, step: int, text: str, **facts: Any) -> None:
         """Something out of the ordinary, said and logged once."""
