@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +202,8 @@ REFUSED = [
     (("model.vocab_size", 100), "has ids up to 255"),
     (("stages.0.shedule", {}), "stages.0: unknown key 'shedule'; did you mean 'schedule'"),
     (("stages.1.replay.policie", "seen"), "stages.1.replay: unknown key 'policie'; did you mean 'policy'"),
+    (("run", {"compile": True, "zero_stage": 3}), "run: compile works with zero_stage 1 or 2"),
+    (("stages.0", {**PLAN["stages"][0], "sources": [], "mix": "none.yaml"}), "there is no mix '.*none.yaml'"),
     (("optimizer", {"betas": [0.9, 1.0]}), "each must be at least 0 and below 1"),
     (("stages.0.batch_tokens", 10.5), "stages.0.batch_tokens: "),
     (("validation.share", 1e-6), "none falls into the share of 1e-06 that is held out for validation; raise validation.share"),
@@ -367,6 +371,8 @@ def test_the_command_warns(scene, capsys):
     _, out, _ = run(capsys, str(scene.path), "--gpus", "3", "--gpu-memory", "1e-5")
     assert "this doesn't fit" in out and "8 sequences can't be shared by 3 GPUs" in out
     assert "warning" not in run(capsys, str(scene.path))[1]
+    _, out, _ = run(capsys, str(scene.path), "--gpus", "2", "--set", "run.sequence_parallel=4")
+    assert "by 2 GPUs in micro-batches of 1 with 4 GPUs to a sequence" in out
 
 
 def test_the_command_refuses(scene, capsys):
@@ -375,7 +381,7 @@ def test_the_command_refuses(scene, capsys):
         ([str(scene.path), "--set", "stages.0.tokens=1e9"], "left of 2 epochs"),
         ([str(scene.path), "--set", "stages.0.tokens=many"], "stages.0.tokens: "),
         ([str(scene.path), "--mfu", "2"], "--mfu"),
-        ([str(scene.folder / "none.yaml")], "there is no configuration file"),
+        ([str(scene.folder / "none.yaml")], "there is no plan"),
     ):
         code, _, error = run(capsys, *arguments)
         assert code == 2 and sentence in error
@@ -405,3 +411,8 @@ def test_the_plan_of_the_2_4b_model(tmp_path):
     assert any(name.startswith("domain/general") for name in replayed)  # the replay of the stage that is replayed
     assert plan.model.rope_scaling is None and context.model.rope_scaling == PRESETS["2.4b"].rope_scaling
     assert general.model.layers == 30
+
+
+def test_planning_needs_no_torch():
+    script = "import sys, training.plan_command; sys.exit(any(name in sys.modules for name in ('torch', 'deepspeed', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
