@@ -116,8 +116,7 @@ def _initial(folder: str | None, model: ModelConfig) -> str | None:
         return None
     from training.llama_format import read_llama_config  # imports torch, which a plan from first weights needs nothing of
 
-    free = {"max_position_embeddings": model.max_position_embeddings, "rope_scaling": model.rope_scaling}
-    given = replace(read_llama_config(Path(folder)), **free)  # type: ignore[arg-type]
+    given = replace(read_llama_config(Path(folder)), max_position_embeddings=model.max_position_embeddings, rope_scaling=model.rope_scaling)
     for field in fields(ModelConfig):
         theirs, ours = getattr(given, field.name), getattr(model, field.name)
         if theirs != ours:
