@@ -338,7 +338,19 @@ def test_places_do_not_count_and_contents_do(scene, plan, tmp_path):
     other = moved.plan("stages.0.tokens=3000", "stages.1.tokens=1000")
     small = scene.plan("stages.0.tokens=3000", "stages.1.tokens=1000")
     assert other.fingerprint != small.fingerprint
-    assert any(one.startswith("contents[0]: ") for one in difference(as_json(small), as_json(other)))
+    told = difference(as_json(small), as_json(other))
+    assert told == [f"sources[{place}]: '{spec.name}' has other documents" for place, spec in enumerate(small.sources)]
+
+
+def test_a_difference_is_told_once(scene, plan):
+    assert difference(as_json(plan), as_json(scene.plan("seed=4"))) == ["seed: 3 -> 4"]
+
+
+def test_replay_of_what_is_left_when_nothing_is(scene):
+    values = changed(("stages.0.tokens", None), ("stages.1.replay.policy", "unseen"))
+    with pytest.raises(UserError, match=r"stage 'context' needs .* of 'general/.*, or unseen_first"):
+        scene.plan(values=values)
+    assert scene.plan("stages.1.replay.policy=unseen_first", values=values).stages[1].steps
 
 
 def test_a_stage_more_is_a_difference(scene, plan):
