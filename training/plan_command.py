@@ -12,7 +12,7 @@ from training.plan_facts import Hardware, facts_json, facts_of
 from training.plan_json import as_json
 from training.plan_text import GIB, render
 from training.resolve import resolve
-from training.sources import open_source
+from training.sources import open_sources
 
 
 def show(
@@ -29,7 +29,7 @@ def show(
     with tempfile.TemporaryDirectory(prefix="onnuri-plan-") as temporary:
         cache = Path(temporary) if index is None else index
         plan = resolve(config, cache)
-        sources = [open_source(spec, plan.tokenizer_sha256, cache, plan.seed) for spec in plan.sources]
+        sources = open_sources(dict(enumerate(plan.sources)), plan.tokenizer_sha256, cache, plan.seed)
         facts = facts_of(plan, config, sources, hardware)
     return (
         json.dumps({"plan": as_json(plan), "stages": facts_json(facts)}, indent=1) if plain_data else render(plan, config, facts, hardware)

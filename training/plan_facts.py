@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,12 +55,12 @@ class StageFacts:
     divides: bool
 
 
-def facts_of(plan: Plan, config: PlanConfig, sources: Sequence[Source], hardware: Hardware) -> list[StageFacts]:
-    """Of each stage. sources: the plan's, opened. Memory is counted for bf16 unless the configuration asks for fp32."""
+def facts_of(plan: Plan, config: PlanConfig, sources: Mapping[int, Source], hardware: Hardware) -> list[StageFacts]:
+    """Of each stage. sources: the plan's, opened, by index. Memory is counted for bf16 unless the configuration asks for fp32."""
     return [_stage_facts(stage, place, config, sources, hardware) for place, stage in enumerate(plan.stages)]
 
 
-def _stage_facts(stage: Stage, place: int, config: PlanConfig, sources: Sequence[Source], hardware: Hardware) -> StageFacts:
+def _stage_facts(stage: Stage, place: int, config: PlanConfig, sources: Mapping[int, Source], hardware: Hardware) -> StageFacts:
     run = config.run_of(place)
     per_token = flops_per_token(stage.model, stage.length)
     gpu_seconds = per_token * stage.tokens / (hardware.peak * hardware.mfu)
@@ -84,7 +84,8 @@ def _stage_facts(stage: Stage, place: int, config: PlanConfig, sources: Sequence
         attention_share=attention_flops(stage.model, stage.length) / per_token,
         gpu_seconds=gpu_seconds,
         memory=memory,
-        divides=stage.batch_samples * run.sequence_parallel % (hardware.gpus * run.micro_batch) == 0,
+        divides=hardware.gpus % run.sequence_parallel == 0
+        and stage.batch_samples % (hardware.gpus // run.sequence_parallel * run.micro_batch) == 0,
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 
+import xxhash
+
 from pipeline.errors import UserError
 from tokenizer.encoder import load_tokenizer
+from tokenizer.shards import SUFFIXES
 from training.ledger import Ledger, apportion, place_streams
 from training.mix import mix_sources
 from training.model_config import PRESETS, ModelConfig, RopeScaling
@@ -16,7 +20,7 @@ from training.plan import Optimizer, Plan, Replay, Schedule, Stage, Validation
 from training.plan_config import SHAPE_KEYS, ModelShape, PlanConfig, ReplayConfig, RopeScalingConfig, ScheduleConfig, StageConfig
 from training.plan_json import fingerprint
 from training.schedule import learning_rate
-from training.sources import Source, SourceSpec, open_source
+from training.sources import INDEX_VERSION, Source, SourceSpec, open_sources
 from training.streams import WEIGHTS, Stream
 
 _TOLERANCE = Decimal("1e-9")
@@ -31,13 +35,19 @@ class _Sources:
         self._places: dict[str, int] = {}
         self._arguments = (tokenizer_sha256, cache, seed)
 
-    def place(self, spec: SourceSpec) -> int:
-        """Its index. Two specs that differ in nothing but the name are one source: the second goes on where the first was left."""
-        key = repr(replace(spec, name="", where={key: tuple(sorted(values)) for key, values in sorted(spec.where.items())}))
-        if key not in self._places:
-            self._places[key] = len(self.opened)
-            self.opened.append(open_source(spec, *self._arguments))
-        return self._places[key]
+    def places(self, specs: Sequence[SourceSpec]) -> list[int]:
+        """Their indices. Two specs that differ in nothing but the name are one source: the second goes on where the first was left."""
+        new: dict[int, SourceSpec] = {}
+        found = []
+        for spec in specs:
+            key = repr(replace(spec, name="", where={key: tuple(sorted(values)) for key, values in sorted(spec.where.items())}))
+            place = self._places.setdefault(key, len(self._places))
+            found.append(place)
+            if place >= len(self.opened):
+                new.setdefault(place, spec)
+        opened = open_sources(new, *self._arguments)
+        self.opened += [opened[place] for place in new]
+        return found
 
 
 def resolve(config: PlanConfig, cache: Path) -> Plan:
@@ -69,9 +79,15 @@ def resolve(config: PlanConfig, cache: Path) -> Plan:
         stages=tuple(stages),
         validation=validation,
         fingerprint="",
-        contents=tuple(source.fingerprint for source in sources.opened),
+        contents=tuple(_contents(source) for source in sources.opened),
     )
     return replace(plan, fingerprint=fingerprint(plan))
+
+
+def _contents(source: Source) -> str:
+    """Of the sha256 of all files of its shards, and of the rules by which they are cut."""
+    text = json.dumps([INDEX_VERSION, *([file.facts[suffix]["sha256"] for suffix in SUFFIXES] for file in source.files)])
+    return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 def model_config(shape: ModelShape, tokenizer_vocab: int) -> ModelConfig:
@@ -110,8 +126,7 @@ def _initial(folder: str | None, model: ModelConfig) -> str | None:
         return None
     from training.llama_format import read_llama_config  # imports torch, which a plan from first weights needs nothing of
 
-    free = {"max_position_embeddings": model.max_position_embeddings, "rope_scaling": model.rope_scaling}
-    given = replace(read_llama_config(Path(folder)), **free)  # type: ignore[arg-type]
+    given = replace(read_llama_config(Path(folder)), max_position_embeddings=model.max_position_embeddings, rope_scaling=model.rope_scaling)
     for field in fields(ModelConfig):
         theirs, ours = getattr(given, field.name), getattr(model, field.name)
         if theirs != ours:
@@ -128,7 +143,7 @@ def _stage(config: PlanConfig, place: int, model: ModelConfig, before: Stage | N
     replay = own.replay if isinstance(own.replay, ReplayConfig) else None
     specs = _specs(config, own)
     names = [spec.name for spec in specs]
-    indices = [sources.place(spec) for spec in specs]
+    indices = sources.places(specs)
     _refuse_same_source(own, names, indices)
     weights, replay_weight = _weights(own, [sources.opened[index] for index in indices], replay)
     streams = tuple(Stream(name, index, weight, "fresh", 0, 0) for name, index, weight in zip(names, indices, weights, strict=True))
@@ -274,12 +289,17 @@ def _validation(config: PlanConfig, stages: Sequence[Stage], sources: _Sources) 
     """The held-out documents of every source of every stage, each once."""
     if config.validation is None:
         return None
-    held_out = []
-    for stage in stages:
-        for stream in stage.streams:
-            if stream.replays:
-                continue
-            spec = sources.opened[stream.source].spec
-            twin = replace(spec, name=f"{stage.name}/{stream.name}", packing="concat", epochs=1, balance_replay=False, held_out=True)
-            held_out.append(sources.place(twin))
-    return Validation(config.validation.share, config.validation.tokens, tuple(dict.fromkeys(held_out)))
+    twins = [
+        replace(
+            sources.opened[stream.source].spec,
+            name=f"{stage.name}/{stream.name}",
+            packing="concat",
+            epochs=1,
+            balance_replay=False,
+            held_out=True,
+        )
+        for stage in stages
+        for stream in stage.streams
+        if not stream.replays
+    ]
+    return Validation(config.validation.share, config.validation.tokens, tuple(dict.fromkeys(sources.places(twins))))

@@ -18,6 +18,9 @@ from training import checkpoint
 
 PLAN, INDEX, LOG, CHECKPOINTS = "plan.json", "index", "log.jsonl", "checkpoints"
 
+MARKS = (PLAN, INDEX, "ray", ".lock")
+"""What tells a training's folder from any other, also one whose first run failed early."""
+
 
 @contextlib.contextmanager
 def training_folder(run: Path) -> Iterator[Path]:
@@ -25,8 +28,7 @@ def training_folder(run: Path) -> Iterator[Path]:
 
     Raises UserError when it holds something else, or another training is writing to it.
     """
-    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (PLAN, INDEX, ".lock")):
-        raise UserError(f"the folder '{run}' is not empty and is not a training's; give another one with -o")
+    refuse_foreign(run)
     try:
         (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         lock = open(run / ".lock", "a+", encoding="ascii")  # noqa: SIM115 - held open for as long as the training lasts
@@ -39,6 +41,12 @@ def training_folder(run: Path) -> Iterator[Path]:
             raise UserError(f"another training is writing to '{run}'; wait for it, or give another folder with -o") from None
         checkpoint.clear(run / CHECKPOINTS)
         yield run
+
+
+def refuse_foreign(run: Path) -> None:
+    """Raises UserError for a folder that holds something, but no training."""
+    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in MARKS):
+        raise UserError(f"the folder '{run}' is not empty and is not a training's; give another one with -o")
 
 
 def settle_plan(run: Path, plan: dict[str, Any], difference: Callable[[dict[str, Any], dict[str, Any]], list[str]]) -> None:

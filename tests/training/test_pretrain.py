@@ -143,3 +143,13 @@ def test_a_full_disk_ends_with_a_sentence_and_goes_on_when_there_is_space(plan, 
     sentences = [line for line in done.stderr.splitlines() if line.startswith("onnuri: ")]
     assert len(sentences) == 1 and "run the same command again" in sentences[0]
     assert _told(tmp_path) == _told(whole)
+
+
+@NEEDS_ROOT
+def test_two_workers_of_ray_train(plan, whole, tmp_path):
+    """In a network namespace of its own, since Ray listens on every interface."""
+    run = tmp_path / "run"
+    script = 'ip link set lo up && exec "$@"'
+    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--workers", "2")]))
+    assert [line["step"] for line in lines(run)] == list(range(1, 17)), err
+    _near(run, whole, 2e-5)
