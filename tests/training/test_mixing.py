@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
@@ -42,6 +42,7 @@ def slow_edges(weights, samples):
 
 @settings(max_examples=60, deadline=None)
 @given(weights(), st.integers(1, 40 * BLOCK))
+@example([300_000] * 20 + [WEIGHTS - 6_000_000], 10 * BLOCK)  # less than one per block each: ahead of their shares over several edges
 def test_edges_are_those_of_the_slow_twin_and_exact(weights, samples):
     mixture = Mixture(weights, samples, 1)
     expected = slow_edges(weights, samples)
