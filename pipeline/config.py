@@ -208,19 +208,33 @@ def absolute(settings: AnySettings) -> AnySettings:
     return type(settings).model_validate(fixed(settings.model_dump(mode="json"), ""))
 
 
-def first_error(error: ValidationError) -> str:
-    """The first error of a pydantic validation as `section.key: what is wrong`."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+def first_error(error: ValidationError, page: str = "docs/configuration.md") -> str:
+    """The first error of a pydantic validation as `section.key: what is wrong`. page: where the keys are described.
+
+    Where a key may be one of several things, pydantic tells what is wrong with each; the one that was meant is the one that got furthest.
+    """
+    found = [(_keys(one["loc"]), one) for one in error.errors()]
+    keys = found[0][0]
+    same = [one for one in found if one[0][: len(keys)] == keys]
+    keys, first = max(same, key=lambda one: (len(one[0]), one[1]["type"] == "value_error"))
+    where = ".".join(keys)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
-        return f"the key '{where}' is missing; {_hint(where)}"
+        return f"the key '{where}' is missing; {_hint(where, page)}"
     given = "" if first["type"] == "value_error" else f" (got {str(first.get('input'))[:60]!r})"
     return f"{where}: {message}{given}" if where else f"{message}{given}"
 
 
-def _hint(where: str) -> str:
+_ALTERNATIVE = re.compile(r"str|int|float|bool|[A-Z]\w*Config|[\w-]+\[.*\]")
+"""How pydantic names one of several types that a key may have, among the keys of an error's place; no key of ours looks like this."""
+
+
+def _keys(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(str(part) for part in place if not _ALTERNATIVE.fullmatch(str(part)))
+
+
+def _hint(where: str, page: str) -> str:
     if where == "decontaminate":
         return "name benchmark files under decontaminate.benchmarks, or write 'decontaminate: null' to leave the move out"
     field = RunConfig.model_fields.get(where)
-    return field.description or "" if field else "see docs/configuration.md"
+    return field.description or "" if field else f"see {page}"

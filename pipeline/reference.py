@@ -187,12 +187,28 @@ def tokenizer_keys() -> str:
     return "\n".join(lines) + "\n"
 
 
+def training_keys() -> str:
+    """docs/training_keys.md: every key of a training plan."""
+    from training.plan_config import PlanConfig
+
+    lines = [
+        "# Keys of a training plan",
+        "",
+        "Every key of the YAML file that `onnuri train plan` and `onnuri train pretrain` read ([plans](plans.md) tells how to write one).",
+        "`--set stages.0.tokens=1e9` on the command line overrides any of them. This page is written by `python -m pipeline.reference",
+        "training_keys > docs/training_keys.md`; a test fails when it is out of date.",
+    ]
+    _describe(PlanConfig, "", lines, set(), "The plan")
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
     "commands": commands,
     "configuration": configuration,
     "columns": columns,
     "label_keys": label_keys,
     "tokenizer_keys": tokenizer_keys,
+    "training_keys": training_keys,
 }
 
 if __name__ == "__main__":

@@ -48,8 +48,9 @@ def _keep(_: Any, operator: Any, *__: Any, **___: Any) -> CheckpointPolicy:
 
 @lru_cache
 def _kept_operators() -> frozenset[Any]:
-    """Matrix products, and attention in each of its implementations."""
-    import torch.nn.attention.varlen  # registers its operator
+    """Matrix products, attention in each of its implementations, and the exchanges of sequence parallelism."""
+    import torch.distributed._functional_collectives  # these two register operators
+    import torch.nn.attention.varlen
 
     aten = torch.ops.aten
     return frozenset(
@@ -61,5 +62,6 @@ def _kept_operators() -> frozenset[Any]:
             aten._scaled_dot_product_efficient_attention.default,
             aten._scaled_dot_product_cudnn_attention.default,
             torch.ops.torch_attn._varlen_attn.default,
+            torch.ops._c10d_functional.all_to_all_single.default,
         }
     )

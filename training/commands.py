@@ -1,4 +1,4 @@
-"""The commands of training: so far `flops`, what a training would cost.
+"""The commands of training: `flops` and `plan`, what a training would cost and do, and `generate`, what a model writes.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -15,16 +15,19 @@ import typer
 from pipeline import options as opt
 from training.flops import H100_PEAK, PUBLISHED
 
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train models on token shards: plan and flops tell what a training does and costs, generate what a model writes.",
+)
+
+PlanFile = Annotated[Path, typer.Argument(help="The plan, a YAML file with the keys of docs/training_keys.md.", show_default=False)]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key of docs/training_keys.md: --set key=value. Repeatable.", show_default=False),
 ]
-
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: flops tells what a training costs before anything runs.",
-)
+Mfu = Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")]
+Peak = Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")]
 
 
 @app.callback()
@@ -39,8 +42,8 @@ def flops(
         float | None, typer.Option(help="Tokens to train on, such as 9e12. Default: those of the published model.", show_default=False)
     ] = None,
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens of one sequence.")] = 4096,
-    mfu: Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")] = 0.4,
-    peak: Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")] = H100_PEAK,
+    mfu: Mfu = 0.4,
+    peak: Peak = H100_PEAK,
     as_json: opt.Json = False,
 ) -> None:
     """Tell what training costs: 6ND as the EXAONE 3.5 report counts, the count with attention, and GPU hours."""
@@ -48,6 +51,25 @@ def flops(
 
     costs = [cost(name, tokens, sequence_length, mfu, peak) for name in preset or PUBLISHED]
     typer.echo(json.dumps([one.as_json() for one in costs], indent=1) if as_json else render(costs))
+
+
+@app.command()
+def plan(
+    file: PlanFile,
+    overrides: Set = None,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs that the training runs on.")] = 1,
+    gpu_memory: Annotated[float, typer.Option(help="GiB of one GPU.")] = 80.0,
+    mfu: Mfu = 0.4,
+    peak: Peak = H100_PEAK,
+    index: Annotated[
+        Path | None, typer.Option(help="Keep the indices of the sources here: RUN/index of a training to come.", show_default=False)
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Check a plan against its shards and tell what it comes to: tokens, epochs, steps, operations, hours and memory of each stage."""
+    from training.plan_command import show
+
+    typer.echo(show(file, overrides or [], index, gpus, gpu_memory, mfu, peak, as_json))
 
 
 @app.command()
@@ -92,3 +114,17 @@ def _same_command(name: str, plan: Path, output: Path, overrides: list[str], as_
     flags = [*(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
     settings = [word for one in overrides for word in ("--set", one)]
     return [sys.executable, "-m", "training", name, str(plan), "--output", str(output), *settings, *flags]
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(help="Folder of a model in Llama format, such as `train export` writes.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="Text to go on from.", show_default=False)],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many tokens, if the text hasn't ended.")] = 128,
+    as_json: opt.Json = False,
+) -> None:
+    """Let a model continue a text by greedy decoding: always the likeliest next token."""
+    from training.generate import complete
+
+    found = complete(model, prompt, max_tokens)
+    typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1) if as_json else found.prompt + found.text)

@@ -94,9 +94,9 @@ def place_streams(stage: Stage, ledger: Ledger, sources: Mapping[int, Source] | 
         if stream.kind == "seen":
             placed.append(replace(stream, max_passes=-(-chunks // stream.count)))
             continue
-        _refuse_too_little(stage, stream, chunks, left[stream.source], sources[stream.source])
         placed.append(replace(stream, start=left[stream.source], count=chunks))
         left[stream.source] += chunks
+    _refuse_too_little(stage, [stream for stream in placed if stream.kind == "fresh"], sources)
     return tuple(placed)
 
 
@@ -173,14 +173,18 @@ def _refuse_same_names(stage: Stage, streams: Sequence[Stream]) -> None:
             raise UserError(f"stage '{stage.name}' has more than one source called '{name}'; give each its own name")
 
 
-def _refuse_too_little(stage: Stage, stream: Stream, chunks: int, begin: int, source: Source) -> None:
-    there = max(0, source.total - begin)
-    if chunks <= there:
-        return
-    length = source.spec.length
-    most = there // stream.rows * WEIGHTS // stream.weight // stage.batch_samples * stage.batch_samples * stage.length
-    otherwise = "replay less of it, or unseen_first" if stream.replays else "give it less weight, or raise max_epochs"
-    raise UserError(
-        f"stage '{stage.name}' needs {chunks * length:,} tokens of '{stream.name}', and its source '{source.spec.name}' has "
-        f"{there * length:,} left of {len(source.passes)} epochs; lower the stage's tokens to {most:,}, {otherwise}"
-    )
+def _refuse_too_little(stage: Stage, fresh: Sequence[Stream], sources: Mapping[int, Source] | Sequence[Source]) -> None:
+    """Names the first stream whose source ends before it, and tokens with which all of them find enough."""
+    there = [max(0, sources[stream.source].total - stream.start) for stream in fresh]
+    for stream, chunks in zip(fresh, there, strict=True):
+        if stream.count <= chunks:
+            continue
+        source, length = sources[stream.source], sources[stream.source].spec.length
+        samples = min(left // one.rows * WEIGHTS // one.weight for one, left in zip(fresh, there, strict=True))
+        most = samples // stage.batch_samples * stage.batch_samples * stage.length
+        ways = [f"lower the stage's tokens to {most:,}"] if most else []
+        ways += ["replay less of it", "unseen_first"] if stream.replays else ["give it less weight", "raise max_epochs"]
+        raise UserError(
+            f"stage '{stage.name}' needs {stream.count * length:,} tokens of '{stream.name}', and its source '{source.spec.name}' has "
+            f"{chunks * length:,} left of {len(source.passes)} epochs; {', '.join(ways[:-1])}, or {ways[-1]}"
+        )

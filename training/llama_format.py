@@ -24,6 +24,7 @@ from tokenizer.special_tokens import BOS, EOS, PAD
 from tokenizer.vocabulary import TOKENIZER
 from training.model import INITIAL_STD, Decoder
 from training.model_config import ModelConfig, RopeScaling
+from training.rope import frequencies
 
 CONFIG, GENERATION, WEIGHTS, INDEX = "config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"
 
@@ -241,6 +242,28 @@ def _rope_scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
         raise UserError(f"the llama3 scaling of rotary positions in '{path}' lacks {absent[0]}; add it or copy the file again")
     factor, low, high, original = (rope[key] for key in keys)
     return RopeScaling(float(factor), float(low), float(high), int(original))
+
+
+def read_eos_ids(folder: Path) -> frozenset[int]:
+    """The ids that end a text, from config.json; none where it names none."""
+    found = _read_json(folder / CONFIG).get("eos_token_id")
+    return frozenset(found if isinstance(found, list) else [] if found is None else [found])
+
+
+def load_decoder(folder: Path, dtype: torch.dtype, device: str = "cpu") -> Decoder:
+    """A model in Llama format as a Decoder. Raises UserError as the two functions beside this one."""
+    config = read_llama_config(folder)
+    with torch.device("meta"):
+        model = Decoder(config)
+    model = model.to(dtype).to_empty(device=device)
+    if config.tied:
+        model.lm_head.weight = model.embed_tokens.weight  # type: ignore[assignment]  # making it empty parted them
+    model.frequencies = frequencies(config)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in read_llama_tensors(folder, config):
+            parameters[name].copy_(tensor)
+    return model
 
 
 def read_llama_tensors(folder: Path, config: ModelConfig | None = None) -> Iterator[tuple[str, torch.Tensor]]:

@@ -113,11 +113,15 @@ class Decoder(nn.Module):
 
     def forward(self, ids: torch.Tensor, segments: Segments, targets: torch.Tensor | None = None) -> Any:
         """Logits float32[B, S, V] of ids int64[B, S]; with targets: their log-probabilities and log-sum-exps, float32[B, S] each."""
+        return self.lm_head(self.hidden_states(ids, segments), targets)
+
+    def hidden_states(self, ids: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """[B, S, D], after the last norm: what the head reads."""
         cosines, sines = angles(segments.positions, self.frequencies)
         x = self.embed_tokens(ids)
         for layer in self.layers:
             x = self.run_layer(layer, x, cosines, sines, segments)
-        return self.lm_head(self.norm(x), targets)
+        return self.norm(x)  # type: ignore[no-any-return]
 
 
 def run_plainly(layer: nn.Module, *arguments: Any) -> torch.Tensor:

@@ -14,6 +14,9 @@ from pipeline.errors import UserError
 from pipeline.settings import Settings
 from training.model_config import PRESETS
 
+KEYS = "docs/training_keys.md"
+"""The page that describes every key."""
+
 Checkpointing = Literal["none", "selective", "full"]
 
 
@@ -76,6 +79,8 @@ class ModelShape(Settings):
         None, description="Rescaling of the rotary frequencies from the first stage on; null: none. Stages can set another one."
     )
     max_position_embeddings: Tokens = Field(32_768, gt=0, description="Longest sequence of any stage, in tokens.")
+
+    norm_eps: float = Field(1e-5, gt=0, description="Added to the mean square in norms.")
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
@@ -285,7 +290,7 @@ def load_plan_config(path: Path, overrides: list[str]) -> PlanConfig:
     try:
         return _absolute(PlanConfig.model_validate(with_overrides(read_yaml(path), overrides)))
     except ValidationError as error:
-        raise UserError(f"{path}: {first_error(error)}") from error
+        raise UserError(f"{path}: {first_error(error, KEYS)}") from error
 
 
 def _absolute(config: PlanConfig) -> PlanConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from training.plan import Optimizer, Plan, Replay, Schedule, Stage, Validation
 from training.plan_config import SHAPE_KEYS, ModelShape, PlanConfig, ReplayConfig, RopeScalingConfig, ScheduleConfig, StageConfig
 from training.plan_json import fingerprint
 from training.schedule import learning_rate
-from training.sources import Source, SourceSpec, open_source
+from training.sources import Source, SourceSpec, open_sources
 from training.streams import WEIGHTS, Stream
 
 _TOLERANCE = Decimal("1e-9")
@@ -31,13 +31,19 @@ class _Sources:
         self._places: dict[str, int] = {}
         self._arguments = (tokenizer_sha256, cache, seed)
 
-    def place(self, spec: SourceSpec) -> int:
-        """Its index. Two specs that differ in nothing but the name are one source: the second goes on where the first was left."""
-        key = repr(replace(spec, name="", where={key: tuple(sorted(values)) for key, values in sorted(spec.where.items())}))
-        if key not in self._places:
-            self._places[key] = len(self.opened)
-            self.opened.append(open_source(spec, *self._arguments))
-        return self._places[key]
+    def places(self, specs: Sequence[SourceSpec]) -> list[int]:
+        """Their indices. Two specs that differ in nothing but the name are one source: the second goes on where the first was left."""
+        new: dict[int, SourceSpec] = {}
+        found = []
+        for spec in specs:
+            key = repr(replace(spec, name="", where={key: tuple(sorted(values)) for key, values in sorted(spec.where.items())}))
+            place = self._places.setdefault(key, len(self._places))
+            found.append(place)
+            if place >= len(self.opened):
+                new.setdefault(place, spec)
+        opened = open_sources(new, *self._arguments)
+        self.opened += [opened[place] for place in new]
+        return found
 
 
 def resolve(config: PlanConfig, cache: Path) -> Plan:
@@ -63,7 +69,7 @@ def resolve(config: PlanConfig, cache: Path) -> Plan:
         tokenizer=config.tokenizer,
         tokenizer_sha256=tokenizer.sha256,
         model=stages[0].model,
-        initial=_initial(config.initial),
+        initial=_initial(config.initial, stages[0].model),
         optimizer=Optimizer(**config.optimizer.model_dump()),
         sources=tuple(source.spec for source in sources.opened),
         stages=tuple(stages),
@@ -89,6 +95,7 @@ def model_config(shape: ModelShape, tokenizer_vocab: int) -> ModelConfig:
         tied=model.tied if shape.tied is None else shape.tied,
         max_position_embeddings=shape.max_position_embeddings,
         rope_theta=shape.rope_theta,
+        norm_eps=shape.norm_eps,
         rope_scaling=_scaling(shape.rope_scaling),
     )
 
@@ -103,9 +110,20 @@ def _rescaled(model: ModelConfig, config: StageConfig) -> ModelConfig:
     return replace(model, rope_scaling=_scaling(config.rope_scaling))
 
 
-def _initial(folder: str | None) -> str | None:
-    if folder is not None and not (Path(folder) / "config.json").is_file():
-        raise UserError(f"initial names '{folder}', which has no config.json; give the folder of a model in Llama's format")
+def _initial(folder: str | None, model: ModelConfig) -> str | None:
+    """Checks that the weights fit. How far and how finely positions reach is up to the plan."""
+    if folder is None:
+        return None
+    from training.llama_format import read_llama_config  # imports torch, which a plan from first weights needs nothing of
+
+    free = {"max_position_embeddings": model.max_position_embeddings, "rope_scaling": model.rope_scaling}
+    given = replace(read_llama_config(Path(folder)), **free)  # type: ignore[arg-type]
+    for field in fields(ModelConfig):
+        theirs, ours = getattr(given, field.name), getattr(model, field.name)
+        if theirs != ours:
+            raise UserError(
+                f"the model in '{folder}' has {field.name} {theirs}, and the plan's has {ours}; give the plan that model's shape"
+            )
     return folder
 
 
@@ -116,7 +134,7 @@ def _stage(config: PlanConfig, place: int, model: ModelConfig, before: Stage | N
     replay = own.replay if isinstance(own.replay, ReplayConfig) else None
     specs = _specs(config, own)
     names = [spec.name for spec in specs]
-    indices = [sources.place(spec) for spec in specs]
+    indices = sources.places(specs)
     _refuse_same_source(own, names, indices)
     weights, replay_weight = _weights(own, [sources.opened[index] for index in indices], replay)
     streams = tuple(Stream(name, index, weight, "fresh", 0, 0) for name, index, weight in zip(names, indices, weights, strict=True))
@@ -262,12 +280,17 @@ def _validation(config: PlanConfig, stages: Sequence[Stage], sources: _Sources) 
     """The held-out documents of every source of every stage, each once."""
     if config.validation is None:
         return None
-    held_out = []
-    for stage in stages:
-        for stream in stage.streams:
-            if stream.replays:
-                continue
-            spec = sources.opened[stream.source].spec
-            twin = replace(spec, name=f"{stage.name}/{stream.name}", packing="concat", epochs=1, balance_replay=False, held_out=True)
-            held_out.append(sources.place(twin))
-    return Validation(config.validation.share, config.validation.tokens, tuple(dict.fromkeys(held_out)))
+    twins = [
+        replace(
+            sources.opened[stream.source].spec,
+            name=f"{stage.name}/{stream.name}",
+            packing="concat",
+            epochs=1,
+            balance_replay=False,
+            held_out=True,
+        )
+        for stage in stages
+        for stream in stage.streams
+        if not stream.replays
+    ]
+    return Validation(config.validation.share, config.validation.tokens, tuple(dict.fromkeys(sources.places(twins))))

@@ -233,6 +233,11 @@ def _selected(spec: SourceSpec, files: Sequence[TokenFile]) -> tuple[TokenFile, 
 def _build(spec: SourceSpec, files: Sequence[TokenFile], folder: Path) -> None:
     """Write the index of a source, whole or not at all."""
     starts, lengths, times = _documents(spec, files)
+    if not times.any() and spec.held_out:
+        raise UserError(
+            f"source '{spec.name}' has no document: of those in '{spec.shards}', none falls into the share of {spec.holdout:g} that is "
+            "held out for validation; raise validation.share, or set validation to null"
+        )
     if not times.any():
         limits = ", ".join(f"{key} {getattr(spec, key)}" for key in ("min_tokens", "long_only", "epochs", "holdout", "held_out"))
         raise UserError(

@@ -10,10 +10,10 @@ Letters of axes: B sequences, S tokens of a whole sequence, n ranks of the group
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed._functional_collectives import all_to_all_single_autograd
 
 from pipeline.errors import UserError
 from training.attention import attend
@@ -58,8 +58,6 @@ def use_sequence_parallel(model: Decoder, group: dist.ProcessGroup) -> None:
     rank its own part of the same batch. Raises UserError when the heads can't be shared evenly."""
     check_heads(model.config, dist.get_world_size(group))
 
-    # Compiled layers leave off at the exchange: a compiler has nothing to gain there.
-    @torch.compiler.disable
     def attend_whole(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segments: Segments) -> torch.Tensor:
         return attend_shared(query, key, value, segments, group)
 
@@ -76,23 +74,8 @@ def attend_shared(
     size = dist.get_world_size(group)
     if key.shape[2] < size:  # more ranks than key-value heads: each gets a copy of the one that its query heads use
         key, value = (x.repeat_interleave(size // x.shape[2], dim=2) for x in (key, value))
-    query, key, value = (_Exchange.apply(x, True, group) for x in (query, key, value))
-    mixed: torch.Tensor = _Exchange.apply(attend(query, key, value, segments), False, group)
-    return mixed
-
-
-class _Exchange(torch.autograd.Function):
-    """All-to-all between tokens and heads; its gradient is the exchange back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, to_heads: bool, group: dist.ProcessGroup) -> torch.Tensor:
-        ctx.to_heads, ctx.group = to_heads, group
-        return _heads_of_all_tokens(x, group) if to_heads else _tokens_of_all_heads(x, group)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        back = _tokens_of_all_heads if ctx.to_heads else _heads_of_all_tokens
-        return back(grads[0], ctx.group), None, None
+    query, key, value = (_heads_of_all_tokens(x, group) for x in (query, key, value))
+    return _tokens_of_all_heads(attend(query, key, value, segments), group)
 
 
 def _heads_of_all_tokens(x: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
@@ -108,8 +91,5 @@ def _tokens_of_all_heads(x: torch.Tensor, group: dist.ProcessGroup) -> torch.Ten
 
 
 def _all_to_all(by_rank: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
-    """Row r of the result is what rank r has for us in its row."""
-    given = by_rank.contiguous()
-    received = torch.empty_like(given)
-    dist.all_to_all_single(received, given, group=group)
-    return received
+    """Row r of the result is what rank r has for us in its row; its gradient is the exchange back. A form that can be compiled."""
+    return all_to_all_single_autograd(by_rank.contiguous(), None, None, group)
