@@ -25,6 +25,8 @@ def mix_sources(stage: str, path: Path, folder: str) -> list[tuple[str, Mapping[
 
 def _read(path: Path) -> tuple[str, dict[str, int]]:
     """The phase, and documents by language."""
+    if not path.is_file():
+        raise UserError(f"there is no mix '{path}'; check the path (balance writes a mix-<phase>.yaml for each phase into its corpus)")
     values = read_yaml(path)
     rows: Counter[str] = Counter()
     try:

@@ -85,8 +85,8 @@ class Validation:
 @dataclass(frozen=True)
 class Plan:
     """All that decides the course of a training. tokenizer: folder of tokenizer.json. initial: folder of a model in Llama's format to go
-    on from. contents: fingerprint of each source, its documents included. fingerprint: of everything here but names of folders and what
-    only measures (plan_json.fingerprint)."""
+    on from. contents: xxh3-128 of what the shards of each source hold. fingerprint: of everything here but names of folders and what only
+    measures (plan_json.fingerprint)."""
 
     name: str
     seed: int

@@ -236,7 +236,8 @@ class StageConfig(Settings):
 
 
 class RunConfig(Settings):
-    """How the training is run. Nothing here decides its course, so all of it may change when a run goes on."""
+    """How the training is run. Nothing here decides its course, so it may change when a run goes on; only zero_stage and precision may not,
+    because checkpoints are written in them."""
 
     zero_stage: Literal[1, 2, 3] = Field(1, description="1 shards the optimizer's state, 2 gradients too, 3 weights too.")
     micro_batch: int = Field(1, ge=1, description="Sequences that a GPU reads at once; smaller ones take less memory.")
@@ -252,6 +253,12 @@ class RunConfig(Settings):
     max_minutes: float | None = Field(None, gt=0, description="Save and end after this time; the same command goes on. null: no limit.")
     tensorboard: bool = Field(False, description="Whether TensorBoard's files are written.")
     wandb_project: str | None = Field(None, description="Project of Weights & Biases to report to; null: none.")
+
+    @model_validator(mode="after")
+    def _compile_without_gathering(self) -> Self:
+        if self.compile and self.zero_stage == 3:
+            raise ValueError("compile works with zero_stage 1 or 2, and it is 3; set one of the two otherwise")
+        return self
 
 
 class PlanConfig(Settings):
@@ -287,6 +294,8 @@ class PlanConfig(Settings):
 
 def load_plan_config(path: Path, overrides: list[str]) -> PlanConfig:
     """Read a plan's YAML, with each `--set a.b=c` on top. Paths in it become absolute. Raises UserError naming the file and the key."""
+    if not path.is_file():
+        raise UserError(f"there is no plan '{path}'; check the path (configs/pretrain-2.4b.yaml is one to start from)")
     try:
         return _absolute(PlanConfig.model_validate(with_overrides(read_yaml(path), overrides)))
     except ValidationError as error:

@@ -84,7 +84,8 @@ def _stage_facts(stage: Stage, place: int, config: PlanConfig, sources: Mapping[
         attention_share=attention_flops(stage.model, stage.length) / per_token,
         gpu_seconds=gpu_seconds,
         memory=memory,
-        divides=stage.batch_samples * run.sequence_parallel % (hardware.gpus * run.micro_batch) == 0,
+        divides=hardware.gpus % run.sequence_parallel == 0
+        and stage.batch_samples % (hardware.gpus // run.sequence_parallel * run.micro_batch) == 0,
     )
 
 

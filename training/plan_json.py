@@ -32,7 +32,10 @@ def fingerprint(plan: Plan) -> str:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What decides the course and is not the same in two `plan.json`, such as `stages[1].schedule.peak: 0.0003 -> 0.0002`."""
-    return list(_different(_course(old), _course(new), ""))
+    before, after = _course(old), _course(new)
+    contents = zip(before.pop("contents"), after.pop("contents"), strict=False)
+    others = [f"sources[{place}]: '{old['sources'][place]['name']}' has other documents" for place, (a, b) in enumerate(contents) if a != b]
+    return [*_different(before, after, ""), *(others if len(old["sources"]) == len(new["sources"]) else [])]
 
 
 def _course(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 
+import xxhash
+
 from pipeline.errors import UserError
 from tokenizer.encoder import load_tokenizer
+from tokenizer.shards import SUFFIXES
 from training.ledger import Ledger, apportion, place_streams
 from training.mix import mix_sources
 from training.model_config import PRESETS, ModelConfig, RopeScaling
@@ -16,7 +20,7 @@ from training.plan import Optimizer, Plan, Replay, Schedule, Stage, Validation
 from training.plan_config import SHAPE_KEYS, ModelShape, PlanConfig, ReplayConfig, RopeScalingConfig, ScheduleConfig, StageConfig
 from training.plan_json import fingerprint
 from training.schedule import learning_rate
-from training.sources import Source, SourceSpec, open_sources
+from training.sources import INDEX_VERSION, Source, SourceSpec, open_sources
 from training.streams import WEIGHTS, Stream
 
 _TOLERANCE = Decimal("1e-9")
@@ -75,9 +79,15 @@ def resolve(config: PlanConfig, cache: Path) -> Plan:
         stages=tuple(stages),
         validation=validation,
         fingerprint="",
-        contents=tuple(source.fingerprint for source in sources.opened),
+        contents=tuple(_contents(source) for source in sources.opened),
     )
     return replace(plan, fingerprint=fingerprint(plan))
+
+
+def _contents(source: Source) -> str:
+    """Of the sha256 of all files of its shards, and of the rules by which they are cut."""
+    text = json.dumps([INDEX_VERSION, *([file.facts[suffix]["sha256"] for suffix in SUFFIXES] for file in source.files)])
+    return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 def model_config(shape: ModelShape, tokenizer_vocab: int) -> ModelConfig:
@@ -116,8 +126,7 @@ def _initial(folder: str | None, model: ModelConfig) -> str | None:
         return None
     from training.llama_format import read_llama_config  # imports torch, which a plan from first weights needs nothing of
 
-    free = {"max_position_embeddings": model.max_position_embeddings, "rope_scaling": model.rope_scaling}
-    given = replace(read_llama_config(Path(folder)), **free)  # type: ignore[arg-type]
+    given = replace(read_llama_config(Path(folder)), max_position_embeddings=model.max_position_embeddings, rope_scaling=model.rope_scaling)
     for field in fields(ModelConfig):
         theirs, ours = getattr(given, field.name), getattr(model, field.name)
         if theirs != ours:

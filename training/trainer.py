@@ -109,8 +109,6 @@ class Trainer:
             run = self.config.run_of(index)
             self.groups.check(stage, run.sequence_parallel)
             micro_batches(0, stage.batch_samples, run.micro_batch, 0, self.world.size // run.sequence_parallel)
-        if self.config.run.compile and self.config.run.zero_stage == 3:
-            raise UserError("run.compile works with run.zero_stage 1 or 2, and it is 3; set one of the two otherwise")
 
     def _start(self) -> tuple[Engine, Place]:
         """The engine with the newest checkpoint, or with first weights."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +202,8 @@ REFUSED = [
     (("model.vocab_size", 100), "has ids up to 255"),
     (("stages.0.shedule", {}), "stages.0: unknown key 'shedule'; did you mean 'schedule'"),
     (("stages.1.replay.policie", "seen"), "stages.1.replay: unknown key 'policie'; did you mean 'policy'"),
+    (("run", {"compile": True, "zero_stage": 3}), "run: compile works with zero_stage 1 or 2"),
+    (("stages.0", {**PLAN["stages"][0], "sources": [], "mix": "none.yaml"}), "there is no mix '.*none.yaml'"),
     (("optimizer", {"betas": [0.9, 1.0]}), "each must be at least 0 and below 1"),
     (("stages.0.batch_tokens", 10.5), "stages.0.batch_tokens: "),
     (("validation.share", 1e-6), "none falls into the share of 1e-06 that is held out for validation; raise validation.share"),
@@ -334,7 +338,19 @@ def test_places_do_not_count_and_contents_do(scene, plan, tmp_path):
     other = moved.plan("stages.0.tokens=3000", "stages.1.tokens=1000")
     small = scene.plan("stages.0.tokens=3000", "stages.1.tokens=1000")
     assert other.fingerprint != small.fingerprint
-    assert any(one.startswith("contents[0]: ") for one in difference(as_json(small), as_json(other)))
+    told = difference(as_json(small), as_json(other))
+    assert told == [f"sources[{place}]: '{spec.name}' has other documents" for place, spec in enumerate(small.sources)]
+
+
+def test_a_difference_is_told_once(scene, plan):
+    assert difference(as_json(plan), as_json(scene.plan("seed=4"))) == ["seed: 3 -> 4"]
+
+
+def test_replay_of_what_is_left_when_nothing_is(scene):
+    values = changed(("stages.0.tokens", None), ("stages.1.replay.policy", "unseen"))
+    with pytest.raises(UserError, match=r"stage 'context' needs .* of 'general/.*, or unseen_first"):
+        scene.plan(values=values)
+    assert scene.plan("stages.1.replay.policy=unseen_first", values=values).stages[1].steps
 
 
 def test_a_stage_more_is_a_difference(scene, plan):
@@ -367,6 +383,8 @@ def test_the_command_warns(scene, capsys):
     _, out, _ = run(capsys, str(scene.path), "--gpus", "3", "--gpu-memory", "1e-5")
     assert "this doesn't fit" in out and "8 sequences can't be shared by 3 GPUs" in out
     assert "warning" not in run(capsys, str(scene.path))[1]
+    _, out, _ = run(capsys, str(scene.path), "--gpus", "2", "--set", "run.sequence_parallel=4")
+    assert "by 2 GPUs in micro-batches of 1 with 4 GPUs to a sequence" in out
 
 
 def test_the_command_refuses(scene, capsys):
@@ -375,7 +393,7 @@ def test_the_command_refuses(scene, capsys):
         ([str(scene.path), "--set", "stages.0.tokens=1e9"], "left of 2 epochs"),
         ([str(scene.path), "--set", "stages.0.tokens=many"], "stages.0.tokens: "),
         ([str(scene.path), "--mfu", "2"], "--mfu"),
-        ([str(scene.folder / "none.yaml")], "there is no configuration file"),
+        ([str(scene.folder / "none.yaml")], "there is no plan"),
     ):
         code, _, error = run(capsys, *arguments)
         assert code == 2 and sentence in error
@@ -405,3 +423,8 @@ def test_the_plan_of_the_2_4b_model(tmp_path):
     assert any(name.startswith("domain/general") for name in replayed)  # the replay of the stage that is replayed
     assert plan.model.rope_scaling is None and context.model.rope_scaling == PRESETS["2.4b"].rope_scaling
     assert general.model.layers == 30
+
+
+def test_planning_needs_no_torch():
+    script = "import sys, training.plan_command; sys.exit(any(name in sys.modules for name in ('torch', 'deepspeed', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
