@@ -95,8 +95,8 @@ def losses(run: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        if "validation" in entry:
-            found[entry["stage"]] = {name: facts["loss"] for name, facts in entry["validation"]["sources"].items()}
+        if entry["kind"] == "validation":
+            found[entry["stage"]] = {name: facts["loss"] for name, facts in entry["sources"].items()}
     return found
 
 

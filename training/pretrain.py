@@ -18,6 +18,7 @@ from training.plan_json import as_json, difference
 from training.resolve import resolve
 from training.run_folder import CHECKPOINTS, INDEX, settle_plan, training_folder
 from training.trainer import Trainer
+from training.training_page import write_page
 from training.watch import Watch
 
 
@@ -35,6 +36,8 @@ def pretrain(config: PlanConfig, run: Path, quiet: bool) -> dict[str, Any]:
             place = on_first(world, lambda: _finished(run, plan))
             if place is None:
                 place = Trainer(config, plan, run, world, Watch(quiet or not world.first)).train()
+            if world.first:
+                write_page(run)
             newest = run / CHECKPOINTS / checkpoint.name_of(place.step)
             return {"first": world.first, "steps": place.step, "tokens": place.tokens, "checkpoint": str(newest)}
     except RuntimeError as error:

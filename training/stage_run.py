@@ -117,9 +117,9 @@ class StageRun:
 
     def _validate(self) -> None:
         training = self.training
-        measured = self.validator.measure(training.engine, self.run.micro_batch, training.groups, self.stage.length)
+        measured = self.validator.measure(training.engine, self.run.micro_batch, training.groups)
         if training.log and measured:
-            training.log.write("validation", training.place.step, stage=self.stage.name, **measured)
+            training.log.write("validation", training.place.step, stage=self.stage.name, tokens=training.place.tokens, **measured)
             training.watch.say(f"{self.stage.name}  step {training.place.step:,}  held out: {', '.join(languages_of(measured))}")
 
     def _log(self, result: StepResult) -> None:
