@@ -17,8 +17,8 @@ train-demo: .venv/.trainer runs/sample/corpus/manifest.json
 	$(BIN)/onnuri train plan configs/train-demo.yaml
 	$(BIN)/onnuri train pretrain configs/train-demo.yaml -o $(TINY)/run
 	$(BIN)/onnuri train export $(TINY)/run -o $(TINY)/model
-	$(BIN)/onnuri train generate $(TINY)/model --prompt '오늘 회의에서는' --max-tokens 48
-	$(BIN)/onnuri train generate $(TINY)/model --prompt 'The city council' --max-tokens 48
+	$(BIN)/onnuri train generate $(TINY)/model --prompt '농부 장터에서는' --max-tokens 48
+	$(BIN)/onnuri train generate $(TINY)/model --prompt 'With feature flags, testers' --max-tokens 48
 	@echo "The course of the training: $(TINY)/run/report.html"
 
 runs/sample/corpus/manifest.json: .venv/.installed
