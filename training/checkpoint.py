@@ -24,7 +24,7 @@ import xxhash
 
 from pipeline.errors import RunFailed, UserError
 from training.engine import Engine
-from training.launch import FailedHere, World, gather, on_first
+from training.launch import World, gather, on_first, together
 
 STATE, MANIFEST, SHARDS = "state.json", "manifest.json", "deepspeed"
 _NAME = re.compile(r"step-\d{8}")
@@ -89,7 +89,7 @@ def save(engine: Engine, folder: Path, state: dict[str, Any], keep: int) -> Path
         full = shutil.disk_usage(folder).free < bytes_of(engine) // 2 or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
         shutil.rmtree(temporary, ignore_errors=True)
         why = "no space left on the disk" if full else " ".join(str(error).split())
-        raise FailedHere(f"can't write the checkpoint {final}: {why}; {_GO_ON}") from error
+        raise RunFailed(f"can't write the checkpoint {final}: {why}; {_GO_ON}") from error
     if engine.world.first:
         _retire(folder, keep)
     return final
@@ -149,7 +149,7 @@ def verify(checkpoint: Path, world: World) -> None:
     except (OSError, ValueError) as error:
         wrong = " ".join(str(error).split())
     if said := [one for one in gather(world, wrong) if one]:
-        raise RunFailed(_damaged(checkpoint, said[0]))
+        raise together(world, RunFailed(_damaged(checkpoint, said[0])))
 
 
 def _damaged(checkpoint: Path, why: str) -> str:

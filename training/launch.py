@@ -15,6 +15,7 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +24,10 @@ import torch.distributed as dist
 from pipeline.errors import RunFailed, UserError
 
 T = TypeVar("T")
+
+
+PATIENCE = timedelta(hours=1)
+"""How long processes wait for one another: the first one may have to build indices or to convert a checkpoint while the others wait."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,6 @@ class ToldElsewhere(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(f"the first process ended with code {code}")
         self.code = code
-
-
-class FailedHere(RunFailed):
-    """What went wrong in this process alone, so that it has to tell it whichever it is."""
 
 
 def launched() -> bool:
@@ -78,14 +79,14 @@ def leave() -> None:
 
 def _join(rank: int, size: int, backend: str) -> None:
     if size == 1:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=PATIENCE)
         return
     missing = [key for key in ("MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
     if missing:
         raise UserError(f"WORLD_SIZE is {size}, but {missing[0]} is not set; start with torchrun, deepspeed or --processes")
     if os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group(backend, rank=rank, world_size=size)
+    dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
 
 
 def prepare_deepspeed(world: World) -> None:
@@ -112,7 +113,7 @@ def on_first(world: World, work: Callable[[], Any]) -> Any:
             told[1] = work()
         except Exception as error:
             failure = error
-            told[0] = 2 if isinstance(error, UserError) else 1
+            told[0] = _code(error)
     if world.size > 1:
         dist.broadcast_object_list(told, src=0, device=world.device)
     if failure is not None:
@@ -120,6 +121,15 @@ def on_first(world: World, work: Callable[[], Any]) -> Any:
     if told[0] is not None:
         raise ToldElsewhere(told[0])
     return told[1]
+
+
+def together(world: World, error: UserError | RunFailed) -> Exception:
+    """What to raise where all processes fail with the same error: that in the first, which tells it, and ToldElsewhere in the others."""
+    return error if world.first else ToldElsewhere(_code(error))
+
+
+def _code(error: Exception) -> int:
+    return 2 if isinstance(error, UserError) else 1
 
 
 def first_alone(world: World, work: Callable[[], T]) -> T:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from pipeline.errors import RunFailed, UserError
+from pipeline.errors import RunFailed
 from training import checkpoint
-from training.launch import FailedHere, ToldElsewhere, World, connect, leave, on_first
+from training.launch import World, connect, leave, on_first
 from training.place import Place
 from training.plan import Plan
 from training.plan_config import PlanConfig
@@ -25,7 +25,7 @@ def pretrain(config: PlanConfig, run: Path, quiet: bool) -> dict[str, Any]:
     """Train as the plan says, in the folder `run`, from where an earlier run ended; what came of it, as plain data (`first`: whether this
     is the process that is to tell it).
 
-    Raises UserError and RunFailed in the first process, or in the one that they are of; ToldElsewhere in the others.
+    Raises UserError and RunFailed in the first process where all fail, or in the one that does; ToldElsewhere in others.
     """
     world = connect()
     try:
@@ -37,10 +37,6 @@ def pretrain(config: PlanConfig, run: Path, quiet: bool) -> dict[str, Any]:
                 place = Trainer(config, plan, run, world, Watch(quiet or not world.first)).train()
             newest = run / CHECKPOINTS / checkpoint.name_of(place.step)
             return {"first": world.first, "steps": place.step, "tokens": place.tokens, "checkpoint": str(newest)}
-    except (UserError, RunFailed) as error:
-        if world.first or isinstance(error, FailedHere):
-            raise
-        raise ToldElsewhere(2 if isinstance(error, UserError) else 1) from error
     except RuntimeError as error:
         if _lost(error, world):
             raise RunFailed(

@@ -33,6 +33,8 @@ def train_on_ray(config: dict[str, Any], run: Path, workers: int, address: str |
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    from training.launch import PATIENCE
+
     refuse_foreign(run)
     folder = run.resolve() / FOLDER
     for path in folder.glob("told-*.json"):
@@ -44,7 +46,7 @@ def train_on_ray(config: dict[str, Any], run: Path, workers: int, address: str |
             _worker,
             train_loop_config={"config": config, "run": str(run.resolve()), "quiet": quiet},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=int(PATIENCE.total_seconds())),
             run_config=RunConfig(name="train", storage_path=str(folder), failure_config=FailureConfig(max_failures=MAX_FAILURES)),
         ).fit()
     except (ray.exceptions.RayError, TrainingFailedError) as error:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RunFailed
+from pipeline.errors import RunFailed, UserError
 from training.activation import run_layers
+from training.batch import Batch
 from training.engine import StepResult, Sums
 from training.flops import flops_per_token
 from training.guard import Guard, Verdict
-from training.launch import first_alone
+from training.launch import first_alone, together
 from training.loader import batches, open_stage, steps_of
 from training.metrics import by_stream_and_language, peak_memory
 from training.prefetch import prefetch
@@ -46,7 +48,7 @@ class StageRun:
         training.watch.begin(stage.name, self.steps, training.place.stage_step)
         groups, rest = training.groups, range(training.place.stage_step, self.steps)
         read = batches(self.data, rest, stage.batch_samples, self.run.micro_batch, groups.rank, groups.size, training.place.skips)
-        for mine in prefetch(([groups.share(batch) for batch in step] for step in read), STEPS_AHEAD):
+        for mine in _read(prefetch(([groups.share(batch) for batch in step] for step in read), STEPS_AHEAD)):
             verdict, result = self._step(mine)
             if verdict is not Verdict.take:
                 self._tell(verdict, result)
@@ -68,7 +70,7 @@ class StageRun:
         if self.training.place.stage_step == 0 and not self.stage.keep_optimizer:
             engine.forget_moments()
 
-    def _step(self, mine: list) -> tuple[Verdict, StepResult]:
+    def _step(self, mine: list[Batch]) -> tuple[Verdict, StepResult]:
         verdict = Verdict.take
 
         def accept(loss: float) -> bool:
@@ -79,6 +81,8 @@ class StageRun:
         result = self.training.engine.train_step(mine, self._learning_rate(), len(self.data.labels), accept, self.training.stop_wanted)
         if result.skipped and verdict is Verdict.take:
             verdict = self.guard.refused()
+        if verdict is Verdict.rewind and self.training.rewinds >= self.training.config.guard.max_skipped:
+            verdict = Verdict.stop
         self.stretch.add(result, self.stage.batch_samples * self.stage.length)
         return verdict, result
 
@@ -98,7 +102,8 @@ class StageRun:
         if validation and step % validation.every_steps == 0:
             self._validate()
         if result.stop:
-            raise RunFailed(f"ended as asked after step {step:,}, saved in '{training.save()}'; run the same command again to go on")
+            text = f"ended as asked after step {step:,}, saved in '{training.save()}'; run the same command again to go on"
+            raise together(training.world, RunFailed(text))
         if step % run.checkpoint_every_steps == 0:
             training.save()
 
@@ -107,10 +112,8 @@ class StageRun:
         what = f"step {step:,} has loss {result.loss:.4g} and gradient norm {result.grad_norm:.4g}"
         self.training.event(step, f"{what}: {verdict.value}", verdict=verdict.value)
         if verdict is Verdict.stop:
-            raise RunFailed(
-                f"{what}, which the guard doesn't accept; look at log.jsonl, then change `guard` and run the same command again, "
-                "which goes on from the last checkpoint"
-            )
+            then = "look at log.jsonl, then change `guard` and run the same command again, which goes on from the last checkpoint"
+            raise together(self.training.world, RunFailed(f"{what}, which the guard doesn't accept; {then}"))
 
     def _validate(self) -> None:
         training = self.training
@@ -134,6 +137,14 @@ class StageRun:
         facts |= {"tokens_per_second": speed, "mfu": operations / peak if peak else None, "peak_memory_bytes": peak_memory(training.world)}
         if training.log:
             training.watch.step(training.place.stage_step, training.log.write("step", training.place.step, **facts))
+
+
+def _read(steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+    """The same; data that can't be read once a training runs ends the run."""
+    try:
+        yield from steps
+    except UserError as error:
+        raise RunFailed(str(error)) from error
 
 
 class Stretch:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.errors import UserError
 from training import checkpoint
 from training.engine import Engine, EngineSettings, new_model
-from training.launch import World, on_first
+from training.launch import World, on_first, together
 from training.loader import micro_batches
 from training.metrics import MFU_FORMULA, Log, peak_of
 from training.place import Place
@@ -43,8 +43,8 @@ class Trainer:
         self.checkpoints, self.cache = run / CHECKPOINTS, run / INDEX
         self.groups, self.peak = SequenceGroups(world), peak_of(world)
         self._byte_lengths = byte_lengths(Path(plan.tokenizer), plan.model.vocab_size)
-        self._begun, self._stop = time.monotonic(), False
-        self._check()
+        self._begun, self._stop, self.rewinds = time.monotonic(), False, 0
+        on_first(world, self._check)
         self.engine, self.place = self._start()
         self.log: Log | None = None
         if world.first:
@@ -87,6 +87,7 @@ class Trainer:
 
     def rewind(self, past: int) -> None:
         """Back to the newest checkpoint, which is of the same stage, and from there on without the samples before `past`."""
+        self.rewinds += 1
         self.engine.close()
         self.engine, self.place = self._start()
         stage = self.plan.stages[self.place.stage]
@@ -133,7 +134,8 @@ class Trainer:
         settings = EngineSettings(run.zero_stage, precision, run.micro_batch)
         for key in ("zero_stage", "precision"):
             if state is not None and state[key] != (now := getattr(settings, key)):
-                raise UserError(f"the checkpoints in '{self.run}' have {key} {state[key]}, and run.{key} now comes to {now}; set it back")
+                text = f"the checkpoints in '{self.run}' have {key} {state[key]}, and run.{key} now comes to {now}; set it back"
+                raise together(self.world, UserError(text))
         return settings
 
     def _say_start(self) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import yaml
 
@@ -120,12 +121,24 @@ def test_processes_of_torchrun_that_share_sequences_at_zero_3(plan, whole, tmp_p
 
 
 def test_the_guard_goes_back_and_passes_over_what_it_did_not_like(plan, tmp_path):
-    settings = ["guard.on_spike=rewind", "guard.window=4", "guard.spike_sigma=1.2", "guard.max_skipped=4"]
+    settings = ["guard.on_spike=rewind", "guard.window=4", "guard.spike_sigma=1.2", "guard.max_skipped=50"]
     run = tmp_path / "run"
     _, err = finish(start(command(plan, run, *(word for one in settings for word in ("--set", one)))))
     assert "back to step" in err and "without the samples" in err
     passed = [line for line in lines(run, "event") if "without the samples" in line["text"]]
     assert passed and len(lines(run)) == 16 - sum(line["steps"] for line in passed)
+
+
+def test_what_one_of_two_processes_can_not_read_ends_both_with_its_sentence(plan, tmp_path):
+    shutil.copytree(plan.parent, tmp_path / "data")
+    damaged = tmp_path / "data" / "plan.yaml"
+    damaged.write_text(plan.read_text().replace(str(plan.parent), str(damaged.parent)))
+    (shard,) = (damaged.parent / "shards" / "phase=general" / "lang=ko").rglob("*.bin")
+    tokens = np.fromfile(shard, "<i4")
+    tokens[::300] = 70_000
+    tokens.tofile(shard)
+    _, err = finish(start(command(damaged, tmp_path / "run", "--processes", "2")), code=1)
+    assert "has the token id 70,000" in err and "Traceback" not in err
 
 
 @NEEDS_ROOT
