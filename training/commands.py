@@ -1,10 +1,11 @@
-"""The commands of training: `flops` and `plan`, what a training would cost and do, and `generate`, what a model writes.
+"""The commands of training: `plan` and `flops` before it, `pretrain`, then `export` to Llama format and `generate`.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import sys
 from pathlib import Path
@@ -15,12 +16,6 @@ import typer
 from pipeline import options as opt
 from training.flops import H100_PEAK, PUBLISHED
 
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: plan and flops tell what a training does and costs, generate what a model writes.",
-)
-
 PlanFile = Annotated[Path, typer.Argument(help="The plan, a YAML file with the keys of docs/training_keys.md.", show_default=False)]
 Set = Annotated[
     list[str] | None,
@@ -28,6 +23,21 @@ Set = Annotated[
 ]
 Mfu = Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")]
 Peak = Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")]
+
+
+class Precision(enum.StrEnum):
+    """Types of exported weights."""
+
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train models on token shards: plan and flops tell what it comes to, pretrain trains, export writes for transformers, "
+    "generate tries it out.",
+)
 
 
 @app.callback()
@@ -74,7 +84,7 @@ def plan(
 
 @app.command()
 def pretrain(
-    plan: Annotated[Path, typer.Argument(help="A plan's YAML file.", show_default=False)],
+    file: PlanFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the training: plan.json, log.jsonl, checkpoints/.")],
     processes: Annotated[int, typer.Option(min=1, help="Processes to start on this machine: one per GPU.")] = 1,
     engine: opt.Engine = opt.EngineName.local,
@@ -90,7 +100,7 @@ def pretrain(
     """
     from training.plan_config import load_plan_config
 
-    config = load_plan_config(plan, overrides or [])
+    config = load_plan_config(file, overrides or [])
     if engine is opt.EngineName.ray:
         from training.ray_launch import train_on_ray
 
@@ -100,7 +110,7 @@ def pretrain(
         from training.pretrain import pretrain as train_here
 
         if processes > 1 and not launched():
-            raise typer.Exit(spawn(processes, _same_command("pretrain", plan, output, overrides or [], as_json, quiet)))
+            raise typer.Exit(spawn(processes, _same_command("pretrain", file, output, overrides or [], as_json, quiet)))
         try:
             told = train_here(config, output, quiet)
         except ToldElsewhere as error:
@@ -114,6 +124,26 @@ def _same_command(name: str, plan: Path, output: Path, overrides: list[str], as_
     flags = [*(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
     settings = [word for one in overrides for word in ("--set", one)]
     return [sys.executable, "-m", "training", name, str(plan), "--output", str(output), *settings, *flags]
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a training's folder for its newest one.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model: config.json, safetensors, tokenizer.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer, if it isn't where the plan says.", show_default=False)
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Type of the weights that are written.")] = Precision.bf16,
+    as_json: opt.Json = False,
+) -> None:
+    """Write a checkpoint's model in plain Llama format, which transformers and vLLM load without code of ours."""
+    import torch
+
+    from training.export import export as export_to
+
+    told = export_to(checkpoint, output, tokenizer, torch.float32 if precision is Precision.fp32 else torch.bfloat16)
+    line = f"{told.parameters:,} parameters in {told.dtype}, after {told.steps:,} steps, stage {told.stage}: {told.folder}"
+    typer.echo(json.dumps(told.as_json(), indent=1) if as_json else line)
 
 
 @app.command()

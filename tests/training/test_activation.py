@@ -74,7 +74,7 @@ def test_full_runs_each_layer_twice_and_selective_no_product_twice():
     assert counts("full") == (products + 6 * CONFIG.layers, 2 * attention, 2 * silu)
 
 
-@pytest.mark.parametrize("checkpointing", ["none", "selective", "full"])
+@pytest.mark.parametrize("checkpointing", ["none", "full"])  # selective compiled: test_attention, test_ulysses
 def test_compiled_layers_agree(checkpointing, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     loss, grads, kept = run("none")
@@ -82,4 +82,4 @@ def test_compiled_layers_agree(checkpointing, monkeypatch):
     assert_close(loss, same_loss, rtol=1e-6, atol=0)
     for name, grad in grads.items():
         assert_close(grad, same_grads[name], rtol=1e-5, atol=1e-7, msg=lambda text, at=name: f"{at}: {text}")
-    assert kept_compiled < {"none": 1.0, "selective": 0.8, "full": 0.2}[checkpointing] * kept
+    assert kept_compiled < {"none": 1.0, "full": 0.2}[checkpointing] * kept

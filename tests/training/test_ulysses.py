@@ -17,10 +17,11 @@ from training.batch import Segments
 from training.ulysses import check_heads, check_length, shard_batch
 
 CASES = {
-    "grouped": (TINY, "none"),
-    "one key-value head for two ranks": (replace(TINY, kv_heads=1), "none"),
-    "no grouping, untied, full checkpointing": (replace(TINY, kv_heads=4, tied=False), "full"),
-    "selective checkpointing": (TINY, "selective"),
+    "grouped": (TINY, "none", False),
+    "one key-value head for two ranks": (replace(TINY, kv_heads=1), "none", False),
+    "no grouping, untied, full checkpointing": (replace(TINY, kv_heads=4, tied=False), "full", False),
+    "selective checkpointing": (TINY, "selective", False),
+    "compiled": (TINY, "selective", True),
 }
 
 
@@ -39,7 +40,7 @@ def test_two_ranks_are_one(tmp_path):
         _, errors = worker.communicate(timeout=120)
         assert worker.returncode == 0, errors.decode()
     results = torch.load(tmp_path / "results.pt", weights_only=True)
-    for name, (config, _) in CASES.items():
+    for name, (config, _, _) in CASES.items():
         model = random_decoder(config)
         loss = loss_of(model, batch_of(config))
         loss.backward()

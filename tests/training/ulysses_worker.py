@@ -20,9 +20,9 @@ def main() -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     results = {}
-    for name, (config, checkpointing) in CASES.items():
+    for name, (config, checkpointing, compiled) in CASES.items():
         model = random_decoder(config)
-        run_layers(model, checkpointing)
+        run_layers(model, checkpointing, compiled)
         use_sequence_parallel(model, dist.group.WORLD)
         whole = batch_of(config)
         part = shard_batch(whole, rank, size)
