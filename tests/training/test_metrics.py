@@ -68,7 +68,7 @@ def test_the_log_is_cut_back_to_the_step_that_is_resumed(tmp_path):
 def test_a_log_that_is_asked_for_and_not_installed_is_a_sentence(monkeypatch):
     refuse_missing(tensorboard=False, wandb_project=None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="run.wandb_project asks for the package 'wandb', which is not installed; pip install wandb"):
+    with pytest.raises(UserError, match=r"run.wandb_project asks for the package 'wandb', which is not installed; pip install wandb"):
         refuse_missing(tensorboard=False, wandb_project="mine")
 
 
