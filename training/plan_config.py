@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -153,8 +154,8 @@ class ScheduleConfig(Settings):
             raise ValueError("decay_tokens and decay_share both say how long the decay is; give one of them")
         if self.type != "wsd" and (self.decay_tokens or self.decay_share):
             raise ValueError(f"a {self.type} schedule has no decay of its own length; take decay_tokens and decay_share out, or set wsd")
-        if self.peak_lr != "inherit" and not self.peak_lr > 0:
-            raise ValueError(f"peak_lr is {self.peak_lr}, and must be above 0 or 'inherit'")
+        if self.peak_lr != "inherit" and not 0 < self.peak_lr < math.inf:
+            raise ValueError(f"peak_lr is {self.peak_lr}, and must be a number above 0 or 'inherit'")
         return self
 
 
