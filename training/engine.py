@@ -36,7 +36,8 @@ class EngineSettings:
     """How the model is spread and computed, which doesn't decide the course of a training.
 
     zero_stage: 1 shards the optimizer's state, 2 gradients too, 3 weights too. precision: bf16 keeps weights and sums of gradients in
-    float32 beside it. micro_batch: sequences that a process reads at once.
+    float32 beside it. micro_batch: sequences that a process reads at once. bucket: values that are exchanged at once. persistent_below:
+    parameters of fewer values stay whole at ZeRO 3.
     """
 
     zero_stage: Literal[1, 2, 3] = 1
