@@ -1,6 +1,6 @@
 """What replay prevents: a small model that goes on to another kind of text, with and without replay of what it read before.
 
-    python benchmarks/train_replay.py DATA [-o runs/replay] [--fractions 0 0.1 0.3] [--general 2e6] [--domain 1e6] [--json OUT]
+    python benchmarks/train_replay.py DATA [-o runs/replay] [--fractions 0 0.1 0.3] [--general 1.5e6] [--domain 0.75e6] [--json OUT]
 
 DATA is the folder of development data. Stage general reads Korean news, petitions and encyclopedia and English government pages; stage
 domain goes on with technical documents in both languages (C++ reference, Python proposals). Every run has the same general stage (same
@@ -60,8 +60,8 @@ def plan(out: Path, fraction: float, general: int, domain: int) -> dict[str, Any
 
     stage = {"sequence_length": LENGTH, "batch_tokens": BATCH}
     again = {"replay": {"stage": "general", "fraction": fraction, "policy": "unseen_first"}} if fraction else {}
-    warm, flat = {"warmup_tokens": general // 20}, {"decay_tokens": 0}
-    fall = {"decay_tokens": domain, "decay": "linear", "final_lr_ratio": 0.1}
+    warm = {"warmup_tokens": general // 20}
+    fall = {"decay_share": 1.0, "decay": "linear", "final_lr_ratio": 0.1}
     return {
         "name": f"replay-{fraction:g}",
         "seed": 7,
@@ -75,7 +75,7 @@ def plan(out: Path, fraction: float, general: int, domain: int) -> dict[str, Any
                 **stage,
                 "tokens": general,
                 "sources": sources(GENERAL, 1.0),
-                "schedule": {"type": "wsd", "peak_lr": 3e-3, **warm, **flat},
+                "schedule": {"type": "wsd", "peak_lr": 3e-3, **warm},
             },
             {
                 "name": "domain",
@@ -105,8 +105,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/replay"))
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.0, 0.1, 0.3])
-    parser.add_argument("--general", type=float, default=2e6, help="tokens of stage general")
-    parser.add_argument("--domain", type=float, default=1e6, help="tokens of stage domain")
+    parser.add_argument("--general", type=float, default=1.5e6, help="tokens of stage general")
+    parser.add_argument("--domain", type=float, default=0.75e6, help="tokens of stage domain")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     out = arguments.output

@@ -79,6 +79,7 @@ def write_llama(
             if (tokenizer / name).exists():
                 shutil.copyfile(tokenizer / name, temporary / name)
         for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors makes files that only their owner reads
             _sync(path)
         _sync(temporary)
         os.replace(temporary, folder)

@@ -31,7 +31,7 @@ HEAD, FOOT = 34, 30
 
 @dataclass(frozen=True)
 class Line:
-    """points: (x, y), x ascending."""
+    """points: (x, y), x ascending. name: at its end; empty where the title says it."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -69,6 +69,8 @@ def line_chart(
     low_x, wide = min(xs), (max(xs) - min(xs)) or 1.0
     margin = 0.08 * ((max(ys) - min(ys)) or abs(max(ys)) or 1.0)
     low_y, high_y = min(ys) - margin, max(ys) + margin
+    if min(ys) >= 0:
+        low_y = max(low_y, 0.0)  # no learning rate, loss or speed is below zero
     left, right = frame.left + 60, frame.left + frame.width - 200
     above, below = frame.top + HEAD, frame.top + HEAD + frame.height
 
@@ -89,17 +91,19 @@ def line_chart(
         parts.append(Markup('<line class="mark" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(x, x, above, below))
         parts.append(Markup('<text class="soft" x="{:.1f}" y="{}">{}</text>').format(x + 4, above + 10, visible(said, 24)))
     parts.append(Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, right, below, below))
-    parts += _drawn(lines, at, right)
+    parts += _drawn(lines, at, right, below)
     return Markup("").join(parts)
 
 
-def _drawn(lines: Sequence[Line], at: Callable[[float, float], tuple[float, float]], right: int) -> list[Markup]:
-    """The lines themselves, each led to its name beyond `right`."""
+def _drawn(lines: Sequence[Line], at: Callable[[float, float], tuple[float, float]], right: int, below: int) -> list[Markup]:
+    """The lines themselves, each led to its name beyond `right` and above `below`."""
     parts = []
-    labels = _apart([at(*line.points[-1])[1] for line in lines], 15.0)
+    labels = _apart([at(*line.points[-1])[1] for line in lines], 15.0, below - 8.0)
     for place, (line, label) in enumerate(zip(lines, labels, strict=True)):
         points = " ".join("{:.1f},{:.1f}".format(*at(*point)) for point in line.points)
         parts.append(Markup('<polyline class="c{}" points="{}"/>').format(place % COLOURS, points))
+        if not line.name:
+            continue
         end = at(*line.points[-1])
         parts.append(
             Markup('<line class="c{}" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(
@@ -122,9 +126,13 @@ def _logarithm(value: float) -> float:
     return math.log(max(value, 1.0))
 
 
-def _apart(places: Sequence[float], least: float) -> list[float]:
-    """The same places, moved down where two are closer than `least`, in the order of `places`."""
+def _apart(places: Sequence[float], least: float, most: float) -> list[float]:
+    """The same places in the same order, moved where two are closer than `least`: down, and up again where that leads beyond `most`."""
     moved, before = [0.0] * len(places), -math.inf
-    for index in sorted(range(len(places)), key=lambda index: places[index]):
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    for index in order:
         before = moved[index] = max(places[index], before + least)
+    after = most + least
+    for index in reversed(order):
+        after = moved[index] = min(moved[index], after - least)
     return moved
