@@ -60,7 +60,7 @@ def plan(out: Path, fraction: float, general: int, domain: int) -> dict[str, Any
 
     stage = {"sequence_length": LENGTH, "batch_tokens": BATCH}
     again = {"replay": {"stage": "general", "fraction": fraction, "policy": "unseen_first"}} if fraction else {}
-    warm = {"warmup_tokens": general // 20}
+    warm = {"warmup_tokens": general // 10}
     fall = {"decay_share": 1.0, "decay": "linear", "final_lr_ratio": 0.1}
     return {
         "name": f"replay-{fraction:g}",
@@ -75,7 +75,7 @@ def plan(out: Path, fraction: float, general: int, domain: int) -> dict[str, Any
                 **stage,
                 "tokens": general,
                 "sources": sources(GENERAL, 1.0),
-                "schedule": {"type": "wsd", "peak_lr": 3e-3, **warm},
+                "schedule": {"type": "wsd", "peak_lr": 2e-3, **warm},
             },
             {
                 "name": "domain",
