@@ -52,11 +52,21 @@ def clear(folder: Path) -> None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The state of a checkpoint. Raises RunFailed where it can't be read."""
+    """The state of a checkpoint. Raises RunFailed where it isn't what was written."""
     try:
+        if _manifest(checkpoint)[STATE] != _facts(checkpoint / STATE):
+            raise ValueError(f"{STATE} has changed")
         return json.loads((checkpoint / STATE).read_text())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise RunFailed(_damaged(checkpoint, f"{STATE} can't be read ({error})")) from error
+        raise RunFailed(_damaged(checkpoint, " ".join(str(error).split()))) from error
+
+
+def _manifest(checkpoint: Path) -> dict[str, Any]:
+    """Size and hash of every file. Raises OSError and ValueError where it can't be read."""
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    if not isinstance(manifest, dict) or STATE not in manifest:
+        raise ValueError(f"{MANIFEST} has changed")
+    return manifest
 
 
 def bytes_of(engine: Engine) -> int:
@@ -142,8 +152,7 @@ def verify(checkpoint: Path, world: World) -> None:
     """Compare every file with the manifest, the files spread over the processes. Raises RunFailed naming what is damaged."""
     wrong = ""
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text())
-        for number, (name, facts) in enumerate(sorted(manifest.items())):
+        for number, (name, facts) in enumerate(sorted(_manifest(checkpoint).items())):
             if number % world.size == world.rank and not wrong and _facts(checkpoint / name) != facts:
                 wrong = f"{name} has changed"
     except (OSError, ValueError) as error:
