@@ -133,10 +133,12 @@ def _finish(temporary: Path, final: Path, state: dict[str, Any], facts: dict[str
     _write_json(temporary / STATE, state)
     _write_json(temporary / MANIFEST, {**facts, STATE: _facts(temporary / STATE)})
     _to_disk(temporary)
-    if final.exists():  # of a training that went back behind it and comes by again
-        shutil.rmtree(final)
+    old = temporary.with_name(f".{final.name}.old.tmp")
+    if final.exists():  # of a training that went back to it, and had no step left
+        final.rename(old)
     temporary.rename(final)
     _to_disk(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _retire(folder: Path, keep: int) -> None:
