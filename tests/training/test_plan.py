@@ -270,7 +270,7 @@ def test_shards_that_cannot_be_read(tmp_path):
         resolve(load_plan_config(scene.path, []), tmp_path / "cache")
 
 
-def test_an_initial_model_of_another_shape(scene, tmp_path):
+def test_an_initial_model_of_another_shape_or_tokenizer(scene, tmp_path):
     shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
     shape |= {"intermediate_size": 32, "vocab_size": VOCABULARY, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 1e6}
     given = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **shape}
@@ -279,6 +279,13 @@ def test_an_initial_model_of_another_shape(scene, tmp_path):
         scene.plan(f"initial={tmp_path}")
     (tmp_path / CONFIG).write_text(json.dumps(given | {"num_hidden_layers": 2}), encoding="utf-8")
     assert scene.plan(f"initial={tmp_path}").initial == str(tmp_path)
+    content = json.loads((scene.tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content, indent=4), encoding="utf-8")  # the same, written by another tool
+    assert scene.plan(f"initial={tmp_path}").initial == str(tmp_path)
+    content["model"]["vocab"] |= {"t1": 2, "t2": 1}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match="has another tokenizer than the plan"):
+        scene.plan(f"initial={tmp_path}")
 
 
 def test_plan_json_round_trip(plan):
