@@ -164,6 +164,6 @@ def test_two_workers_of_ray_train(plan, whole, tmp_path):
     """In a network namespace of its own, since Ray listens on every interface."""
     run = tmp_path / "run"
     script = 'ip link set lo up && exec "$@"'
-    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--workers", "2")]))
+    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--processes", "2")]))
     assert [line["step"] for line in lines(run)] == list(range(1, 17)), err
     _near(run, whole, 2e-5)
