@@ -1,4 +1,4 @@
-"""The commands of training: `flops`, `pretrain`, `export` to Llama format, and `generate`, what a model writes.
+"""The commands of training: `plan` and `flops` before it, `pretrain`, then `export` to Llama format and `generate`.
 
 Everything heavy is imported inside the commands, so that help appears at once.
 """
@@ -16,10 +16,13 @@ import typer
 from pipeline import options as opt
 from training.flops import H100_PEAK, PUBLISHED
 
+PlanFile = Annotated[Path, typer.Argument(help="The plan, a YAML file with the keys of docs/training_keys.md.", show_default=False)]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key of docs/training_keys.md: --set key=value. Repeatable.", show_default=False),
 ]
+Mfu = Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")]
+Peak = Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")]
 
 
 class Precision(enum.StrEnum):
@@ -32,7 +35,8 @@ class Precision(enum.StrEnum):
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train models on token shards: flops tells the cost, pretrain trains, export writes for transformers, generate tries it out.",
+    help="Train models on token shards: plan and flops tell what it comes to, pretrain trains, export writes for transformers, "
+    "generate tries it out.",
 )
 
 
@@ -48,8 +52,8 @@ def flops(
         float | None, typer.Option(help="Tokens to train on, such as 9e12. Default: those of the published model.", show_default=False)
     ] = None,
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens of one sequence.")] = 4096,
-    mfu: Annotated[float, typer.Option(help="Share of the GPU's peak that is reached.")] = 0.4,
-    peak: Annotated[float, typer.Option(help="Operations per second of the GPU: an H100's in dense bfloat16.")] = H100_PEAK,
+    mfu: Mfu = 0.4,
+    peak: Peak = H100_PEAK,
     as_json: opt.Json = False,
 ) -> None:
     """Tell what training costs: 6ND as the EXAONE 3.5 report counts, the count with attention, and GPU hours."""
@@ -60,8 +64,27 @@ def flops(
 
 
 @app.command()
+def plan(
+    file: PlanFile,
+    overrides: Set = None,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs that the training runs on.")] = 1,
+    gpu_memory: Annotated[float, typer.Option(help="GiB of one GPU.")] = 80.0,
+    mfu: Mfu = 0.4,
+    peak: Peak = H100_PEAK,
+    index: Annotated[
+        Path | None, typer.Option(help="Keep the indices of the sources here: RUN/index of a training to come.", show_default=False)
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Check a plan against its shards and tell what it comes to: tokens, epochs, steps, operations, hours and memory of each stage."""
+    from training.plan_command import show
+
+    typer.echo(show(file, overrides or [], index, gpus, gpu_memory, mfu, peak, as_json))
+
+
+@app.command()
 def pretrain(
-    plan: Annotated[Path, typer.Argument(help="A plan's YAML file.", show_default=False)],
+    file: PlanFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the training: plan.json, log.jsonl, checkpoints/.")],
     processes: Annotated[int, typer.Option(min=1, help="Processes to start, one per GPU: on this machine, or on Ray's.")] = 1,
     engine: opt.Engine = opt.EngineName.local,
@@ -76,7 +99,7 @@ def pretrain(
     """
     from training.plan_config import load_plan_config
 
-    config = load_plan_config(plan, overrides or [])
+    config = load_plan_config(file, overrides or [])
     if engine is opt.EngineName.ray:
         from training.ray_launch import train_on_ray
 
@@ -86,7 +109,7 @@ def pretrain(
         from training.pretrain import pretrain as train_here
 
         if processes > 1 and not launched():
-            raise typer.Exit(spawn(processes, _same_command("pretrain", plan, output, overrides or [], as_json, quiet)))
+            raise typer.Exit(spawn(processes, _same_command("pretrain", file, output, overrides or [], as_json, quiet)))
         try:
             told = train_here(config, output, quiet)
         except ToldElsewhere as error:

@@ -37,7 +37,8 @@ class EngineSettings:
     """How the model is spread and computed, which doesn't decide the course of a training.
 
     zero_stage: 1 shards the optimizer's state, 2 gradients too, 3 weights too. precision: bf16 keeps weights and sums of gradients in
-    float32 beside it. micro_batch: sequences that a process reads at once.
+    float32 beside it. micro_batch: sequences that a process reads at once. bucket: values that are exchanged at once. persistent_below:
+    parameters of fewer values stay whole at ZeRO 3.
     """
 
     zero_stage: Literal[1, 2, 3] = 1
@@ -80,7 +81,7 @@ class StepResult:
 def deepspeed_config(settings: EngineSettings, clip_norm: float, world: World, universal: bool) -> dict[str, Any]:
     """The configuration for deepspeed.initialize. universal: the checkpoint to be loaded is one of any number of processes."""
     zero: dict[str, Any] = {"stage": settings.zero_stage, "reduce_bucket_size": settings.bucket, "allgather_bucket_size": settings.bucket}
-    zero |= {"overlap_comm": settings.zero_stage == 2 and world.device.type == "cuda"}
+    zero |= {"overlap_comm": settings.zero_stage >= 2 and world.device.type == "cuda"}
     if settings.zero_stage == 3:
         zero |= {"stage3_param_persistence_threshold": settings.persistent_below}
     config: dict[str, Any] = {
@@ -207,11 +208,10 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _by_label(self, batch: Batch, logprobs: torch.Tensor, labels: int) -> torch.Tensor:
-        """float64[3, labels]: nll, targets, bytes of the targets."""
-        has = batch.targets != NO_TARGET
-        label, target = batch.labels[has], batch.targets[has]
-        rows = (-logprobs[has].double(), torch.ones_like(label, dtype=torch.float64), self._bytes[target])
-        return torch.stack([torch.bincount(label, weights=row, minlength=labels) for row in rows])
+        """float64[3, labels]: nll, targets, bytes of the targets. Nothing here makes the CPU wait for a GPU."""
+        has = (batch.targets != NO_TARGET).double()
+        rows = torch.stack([-logprobs.double(), torch.ones_like(has), self._bytes[batch.targets.clamp(min=0)]]) * has
+        return rows.new_zeros(3, labels).index_add_(1, batch.labels.flatten(), rows.flatten(1))
 
     def _gather(self, totals: torch.Tensor, stop_wanted: bool = False) -> tuple[Sums, bool]:
         flat = torch.cat([totals.flatten(), totals.new_tensor([float(stop_wanted)])])

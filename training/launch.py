@@ -94,7 +94,7 @@ def _join(rank: int, size: int, backend: str) -> None:
 def prepare_deepspeed(world: World) -> None:
     """Import DeepSpeed, quietly, with what it wants to know in the environment. Takes seconds; later calls take none."""
     os.environ["DS_ACCELERATOR"] = world.device.type
-    os.environ["LOCAL_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE", str(world.size))
+    os.environ["LOCAL_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or str(world.size)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")  # of a process that is alone; nobody listens there
     os.environ.setdefault("MASTER_PORT", "29500")
     import deepspeed

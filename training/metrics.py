@@ -7,6 +7,7 @@ What activation checkpointing computes again doesn't count.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -62,6 +63,13 @@ def by_stream_and_language(sums: Sums, labels: Sequence[tuple[str, str]]) -> dic
     return found
 
 
+def refuse_missing(tensorboard: bool, wandb_project: str | None) -> None:
+    """Raises UserError where a log is asked for whose package is not installed."""
+    for wanted, package, key in ((tensorboard, "tensorboard", "tensorboard"), (wandb_project, "wandb", "wandb_project")):
+        if wanted and importlib.util.find_spec(package) is None:
+            raise UserError(f"run.{key} asks for the package '{package}', which is not installed; pip install {package}, or leave it out")
+
+
 class Log:
     """`log.jsonl`, TensorBoard and W&B, written by the first process alone.
 
@@ -69,7 +77,6 @@ class Log:
     """
 
     def __init__(self, path: Path, step: int, tensorboard: Path | None = None, wandb_project: str | None = None, name: str = "") -> None:
-        """Raises UserError when W&B is asked for and not installed."""
         self._path = path
         _cut(path, step)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close
@@ -135,16 +142,12 @@ def _numbers(facts: dict[str, Any], before: str = "") -> list[tuple[str, float]]
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UserError("run.tensorboard is on, and tensorboard is not installed; pip install tensorboard, or set it to false") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
 
 
 def _wandb(project: str, name: str) -> Any:
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("run.wandb_project is set, and wandb is not installed; pip install wandb, or leave it out") from error
+    import wandb
+
     return wandb.init(project=project, name=name, resume="allow")

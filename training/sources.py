@@ -233,7 +233,7 @@ def _selected(spec: SourceSpec, files: Sequence[TokenFile]) -> tuple[TokenFile, 
 def _build(spec: SourceSpec, files: Sequence[TokenFile], folder: Path) -> None:
     """Write the index of a source, whole or not at all."""
     starts, lengths, times = _documents(spec, files)
-    if not times.any() and spec.held_out:
+    if not times.any() and spec.held_out and spec.holdout > 0:
         raise UserError(
             f"source '{spec.name}' has no document: of those in '{spec.shards}', none falls into the share of {spec.holdout:g} that is "
             "held out for validation; raise validation.share, or set validation to null"

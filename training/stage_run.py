@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RunFailed, UserError
+from pipeline.errors import RunFailed
 from training.activation import run_layers
 from training.batch import Batch
 from training.engine import StepResult, Sums
@@ -48,7 +47,7 @@ class StageRun:
         training.watch.begin(stage.name, self.steps, training.place.stage_step)
         groups, rest = training.groups, range(training.place.stage_step, self.steps)
         read = batches(self.data, rest, stage.batch_samples, self.run.micro_batch, groups.rank, groups.size, training.place.skips)
-        for mine in _read(prefetch(([groups.share(batch) for batch in step] for step in read), STEPS_AHEAD)):
+        for mine in prefetch(([groups.share(batch) for batch in step] for step in read), STEPS_AHEAD):
             verdict, result = self._step(mine)
             if verdict is not Verdict.take:
                 self._tell(verdict, result)
@@ -138,14 +137,6 @@ class StageRun:
         facts |= {"tokens_per_second": speed, "mfu": operations / peak if peak else None, "peak_memory_bytes": peak_memory(training.world)}
         if training.log:
             training.watch.step(training.place.stage_step, training.log.write("step", training.place.step, **facts))
-
-
-def _read(steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
-    """The same; data that can't be read once a training runs ends the run."""
-    try:
-        yield from steps
-    except UserError as error:
-        raise RunFailed(str(error)) from error
 
 
 class Stretch:

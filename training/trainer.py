@@ -20,7 +20,7 @@ from training import checkpoint
 from training.engine import Engine, EngineSettings, new_model
 from training.launch import World, on_first, together
 from training.loader import micro_batches
-from training.metrics import MFU_FORMULA, Log, peak_of
+from training.metrics import MFU_FORMULA, Log, peak_of, refuse_missing
 from training.place import Place
 from training.plan import Plan
 from training.plan_config import PlanConfig
@@ -105,6 +105,7 @@ class Trainer:
             self.watch.say(text)
 
     def _check(self) -> None:
+        refuse_missing(self.config.run.tensorboard, self.config.run.wandb_project)
         for index, stage in enumerate(self.plan.stages):
             run = self.config.run_of(index)
             self.groups.check(stage, run.sequence_parallel)

@@ -16,7 +16,7 @@ from training import checkpoint
 from training.engine import EngineSettings
 from training.launch import World
 
-KINDS = [(1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (3, "bf16")]
+KINDS = [(1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16")]
 CHANGES = [(2, 2), (2, 1), (1, 2)]
 """Numbers of processes before and after."""
 HALF = STEPS // 2

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import UserError
 from tokenizer.vocabulary import to_characters
 from training.engine import Sums
-from training.metrics import Log, by_stream_and_language
+from training.metrics import Log, by_stream_and_language, refuse_missing
 from training.token_bytes import bits_per_byte, byte_lengths
 from training.watch import count, duration, facts_of
 
@@ -34,7 +34,7 @@ def test_byte_lengths_are_those_of_the_utf8_text(tmp_path):
 
 def test_a_vocabulary_too_small_and_files_that_are_no_tokenizer_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"token id 5, and the model's vocabulary has 4"):
-        byte_lengths(_tokenizer(tmp_path, [b"a"] * 0 + [b"a", b"b", b"c", b"d", b"e"]), 4)
+        byte_lengths(_tokenizer(tmp_path, [b"a", b"b", b"c", b"d", b"e"]), 4)
     with pytest.raises(UserError, match="can't read"):
         byte_lengths(tmp_path / "none", 4)
     (tmp_path / "tokenizer.json").write_text("[]")
@@ -63,6 +63,13 @@ def test_the_log_is_cut_back_to_the_step_that_is_resumed(tmp_path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4] and lines[-1]["loss"] == 0.5
     assert list((tmp_path / "board").iterdir())
+
+
+def test_a_log_that_is_asked_for_and_not_installed_is_a_sentence(monkeypatch):
+    refuse_missing(tensorboard=False, wandb_project=None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"run.wandb_project asks for the package 'wandb', which is not installed; pip install wandb"):
+        refuse_missing(tensorboard=False, wandb_project="mine")
 
 
 def test_the_line_that_people_watch():

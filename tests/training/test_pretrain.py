@@ -138,7 +138,7 @@ def test_what_one_of_two_processes_can_not_read_ends_both_with_its_sentence(plan
     tokens = np.fromfile(shard, "<i4")
     tokens[::300] = 70_000
     tokens.tofile(shard)
-    _, err = finish(start(command(damaged, tmp_path / "run", "--processes", "2")), code=1)
+    _, err = finish(start(command(damaged, tmp_path / "run", "--processes", "2")), code=2)
     assert "has the token id 70,000" in err and "Traceback" not in err
 
 
