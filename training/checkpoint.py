@@ -96,13 +96,18 @@ def save(engine: Engine, folder: Path, state: dict[str, Any], keep: int) -> Path
         facts = _seal(temporary, engine.world)
         on_first(engine.world, lambda: _finish(temporary, final, state, facts))
     except (OSError, RuntimeError) as error:
-        full = shutil.disk_usage(folder).free < bytes_of(engine) // 2 or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+        full = _full(error, folder, bytes_of(engine))
         shutil.rmtree(temporary, ignore_errors=True)
         why = "no space left on the disk" if full else " ".join(str(error).split())
         raise RunFailed(f"can't write the checkpoint {final}: {why}; {_GO_ON}") from error
     if engine.world.first:
         _retire(folder, keep)
     return final
+
+
+def _full(error: Exception, folder: Path, size: int) -> bool:
+    """Whether an error in writing `size` bytes is for want of space: libraries don't always say so."""
+    return shutil.disk_usage(folder).free < size // 2 or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
 _GO_ON = "make room and run the same command again: it goes on from the checkpoint before"
@@ -174,22 +179,31 @@ def load(engine: Engine, checkpoint: Path) -> None:
     source = checkpoint
     if engine.universal:
         source = checkpoint.parent / f"{checkpoint.name}-universal"
-        on_first(engine.world, lambda: _universal(checkpoint, source))
+        on_first(engine.world, lambda: _universal(checkpoint, source, bytes_of(engine)))
     engine.load(source, SHARDS)
 
 
-def _universal(checkpoint: Path, copy: Path) -> None:
+def _universal(checkpoint: Path, copy: Path, size: int) -> None:
+    """Make the copy, if it isn't there. Raises RunFailed where it can't be written."""
     if copy.exists():
         return
     from deepspeed.checkpoint import ds_to_universal
 
     temporary = copy.parent / f".{copy.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    _make_room(temporary, size)
     paths = {"input_folder": str(checkpoint / SHARDS), "output_folder": str(temporary / SHARDS)}
     workers = {"num_extract_workers": 1, "num_merge_workers": 1}
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        ds_to_universal.main(Namespace(**paths, **workers, keep_temp_folder=False, strict=True, inject_missing_state=False))
-    temporary.rename(copy)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ds_to_universal.main(Namespace(**paths, **workers, keep_temp_folder=False, strict=True, inject_missing_state=False))
+        temporary.rename(copy)
+    except (OSError, RuntimeError) as error:
+        why = "no space left on the disk" if _full(error, temporary.parent, size) else " ".join(str(error).split())
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunFailed(
+            f"can't write the copy of {checkpoint} that another number of processes reads: {why}; "
+            "make room, or take as many processes as before"
+        ) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:
