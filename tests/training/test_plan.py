@@ -204,6 +204,10 @@ REFUSED = [
     (("stages.0.shedule", {}), "stages.0: unknown key 'shedule'; did you mean 'schedule'"),
     (("stages.1.replay.policie", "seen"), "stages.1.replay: unknown key 'policie'; did you mean 'policy'"),
     (("run", {"compile": True, "zero_stage": 3}), "run: compile works with zero_stage 1 or 2"),
+    (
+        ("run", {"activation_checkpointing": "selective", "zero_stage": 3}),
+        "'general' has selective activation_checkpointing",
+    ),
     (("stages.0", {**PLAN["stages"][0], "sources": [], "mix": "none.yaml"}), "there is no mix '.*none.yaml'"),
     (("optimizer", {"betas": [0.9, 1.0]}), "each must be at least 0 and below 1"),
     (("stages.0.batch_tokens", 10.5), "stages.0.batch_tokens: "),
