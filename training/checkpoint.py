@@ -52,11 +52,21 @@ def clear(folder: Path) -> None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The state of a checkpoint. Raises RunFailed where it can't be read."""
+    """The state of a checkpoint. Raises RunFailed where it isn't what was written."""
     try:
+        if _manifest(checkpoint)[STATE] != _facts(checkpoint / STATE):
+            raise ValueError(f"{STATE} has changed")
         return json.loads((checkpoint / STATE).read_text())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise RunFailed(_damaged(checkpoint, f"{STATE} can't be read ({error})")) from error
+        raise RunFailed(_damaged(checkpoint, " ".join(str(error).split()))) from error
+
+
+def _manifest(checkpoint: Path) -> dict[str, Any]:
+    """Size and hash of every file. Raises OSError and ValueError where it can't be read."""
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    if not isinstance(manifest, dict) or STATE not in manifest:
+        raise ValueError(f"{MANIFEST} has changed")
+    return manifest
 
 
 def bytes_of(engine: Engine) -> int:
@@ -86,13 +96,18 @@ def save(engine: Engine, folder: Path, state: dict[str, Any], keep: int) -> Path
         facts = _seal(temporary, engine.world)
         on_first(engine.world, lambda: _finish(temporary, final, state, facts))
     except (OSError, RuntimeError) as error:
-        full = shutil.disk_usage(folder).free < bytes_of(engine) // 2 or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+        full = _full(error, folder, bytes_of(engine))
         shutil.rmtree(temporary, ignore_errors=True)
         why = "no space left on the disk" if full else " ".join(str(error).split())
         raise RunFailed(f"can't write the checkpoint {final}: {why}; {_GO_ON}") from error
     if engine.world.first:
         _retire(folder, keep)
     return final
+
+
+def _full(error: Exception, folder: Path, size: int) -> bool:
+    """Whether an error in writing `size` bytes is for want of space: libraries don't always say so."""
+    return shutil.disk_usage(folder).free < size // 2 or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
 _GO_ON = "make room and run the same command again: it goes on from the checkpoint before"
@@ -123,10 +138,12 @@ def _finish(temporary: Path, final: Path, state: dict[str, Any], facts: dict[str
     _write_json(temporary / STATE, state)
     _write_json(temporary / MANIFEST, {**facts, STATE: _facts(temporary / STATE)})
     _to_disk(temporary)
-    if final.exists():  # of a training that went back behind it and comes by again
-        shutil.rmtree(final)
+    old = temporary.with_name(f".{final.name}.old.tmp")
+    if final.exists():  # of a training that went back to it, and had no step left
+        final.rename(old)
     temporary.rename(final)
     _to_disk(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _retire(folder: Path, keep: int) -> None:
@@ -142,8 +159,7 @@ def verify(checkpoint: Path, world: World) -> None:
     """Compare every file with the manifest, the files spread over the processes. Raises RunFailed naming what is damaged."""
     wrong = ""
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text())
-        for number, (name, facts) in enumerate(sorted(manifest.items())):
+        for number, (name, facts) in enumerate(sorted(_manifest(checkpoint).items())):
             if number % world.size == world.rank and not wrong and _facts(checkpoint / name) != facts:
                 wrong = f"{name} has changed"
     except (OSError, ValueError) as error:
@@ -163,22 +179,31 @@ def load(engine: Engine, checkpoint: Path) -> None:
     source = checkpoint
     if engine.universal:
         source = checkpoint.parent / f"{checkpoint.name}-universal"
-        on_first(engine.world, lambda: _universal(checkpoint, source))
+        on_first(engine.world, lambda: _universal(checkpoint, source, bytes_of(engine)))
     engine.load(source, SHARDS)
 
 
-def _universal(checkpoint: Path, copy: Path) -> None:
+def _universal(checkpoint: Path, copy: Path, size: int) -> None:
+    """Make the copy, if it isn't there. Raises RunFailed where it can't be written."""
     if copy.exists():
         return
     from deepspeed.checkpoint import ds_to_universal
 
     temporary = copy.parent / f".{copy.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    _make_room(temporary, size)
     paths = {"input_folder": str(checkpoint / SHARDS), "output_folder": str(temporary / SHARDS)}
     workers = {"num_extract_workers": 1, "num_merge_workers": 1}
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        ds_to_universal.main(Namespace(**paths, **workers, keep_temp_folder=False, strict=True, inject_missing_state=False))
-    temporary.rename(copy)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ds_to_universal.main(Namespace(**paths, **workers, keep_temp_folder=False, strict=True, inject_missing_state=False))
+        temporary.rename(copy)
+    except (OSError, RuntimeError) as error:
+        why = "no space left on the disk" if _full(error, temporary.parent, size) else " ".join(str(error).split())
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunFailed(
+            f"can't write the copy of {checkpoint} that another number of processes reads: {why}; "
+            "make room, or take as many processes as before"
+        ) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:

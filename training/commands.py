@@ -86,10 +86,9 @@ def plan(
 def pretrain(
     file: PlanFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the training: plan.json, log.jsonl, checkpoints/.")],
-    processes: Annotated[int, typer.Option(min=1, help="Processes to start on this machine: one per GPU.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes to start, one per GPU: on this machine, or on Ray's.")] = 1,
     engine: opt.Engine = opt.EngineName.local,
     address: opt.Address = None,
-    workers: opt.Workers = None,
     overrides: Set = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -104,7 +103,7 @@ def pretrain(
     if engine is opt.EngineName.ray:
         from training.ray_launch import train_on_ray
 
-        told = train_on_ray(config.model_dump(mode="json"), output, workers or 1, address, quiet)
+        told = train_on_ray(config.model_dump(mode="json"), output, processes, address, quiet)
     else:
         from training.launch import ToldElsewhere, launched, spawn
         from training.pretrain import pretrain as train_here

@@ -20,8 +20,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pipeline.errors import UserError
 from training.batch import NO_TARGET, Batch
-from training.launch import World, prepare_deepspeed
+from training.launch import World, prepare_deepspeed, together
 from training.llama_format import read_llama_tensors
 from training.model import Decoder, initialise
 from training.model_config import ModelConfig
@@ -242,7 +243,10 @@ def new_model(config: ModelConfig, seed: int, settings: EngineSettings, world: W
         initialise(model, seed, whole)
         return model
     parameters = dict(model.named_parameters())
-    for name, values in read_llama_tensors(initial, config):
-        with whole(parameters[name]), torch.no_grad():
-            parameters[name].copy_(values)
+    try:
+        for name, values in read_llama_tensors(initial, config):
+            with whole(parameters[name]), torch.no_grad():
+                parameters[name].copy_(values)
+    except UserError as error:  # what can't be read, no process can
+        raise together(world, error) from error
     return model

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from pipeline.errors import UserError
 from tokenizer.encoder import load_tokenizer
@@ -87,9 +86,8 @@ def _plan(checkpoint: Path) -> Plan:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"there is no {PLAN} two folders above '{checkpoint}'; leave the checkpoint in its training's folder") from None
-    except (OSError, ValueError, ValidationError) as error:
-        why = " ".join(str(error).split())
-        raise UserError(f"'{path}' can't be read as a plan ({why}); restore it from where the training ran") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' can't be read as a plan ({error}); run the training's command again, which writes it anew") from error
 
 
 def _weights(checkpoint: Path, config: ModelConfig) -> Iterator[tuple[str, torch.Tensor]]:

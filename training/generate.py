@@ -41,9 +41,13 @@ def complete(folder: Path, prompt: str, max_tokens: int) -> Completion:
     prompt count as such. Raises UserError for a folder without model or tokenizer, and a prompt that is empty or too long."""
     from tokenizers import Tokenizer
 
-    if not (folder / "tokenizer.json").exists():
+    path = folder / "tokenizer.json"
+    if not path.exists():
         raise UserError(f"'{folder}' has no tokenizer.json; give a folder that `onnuri train export` wrote")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library has no narrower one
+        raise UserError(f"'{path}' can't be read as a tokenizer ({error}); export the model again or copy the file again") from error
     ids = tokenizer.encode(prompt, add_special_tokens=False).ids
     gpu = torch.cuda.is_available()
     model = load_decoder(folder, torch.bfloat16 if gpu else torch.float32, "cuda" if gpu else "cpu")

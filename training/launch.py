@@ -7,11 +7,13 @@ its shared-memory operations at the start.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
 import socket
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -150,7 +152,8 @@ def gather(world: World, value: Any) -> list[Any]:
 def spawn(processes: int, command: list[str]) -> int:
     """Run a command as `processes` processes of this machine that know of each other; the exit code of the first that failed, or 0.
 
-    SIGTERM, SIGINT and SIGUSR1 are handed on, so that a training saves. When one process fails, the others are ended.
+    SIGTERM, SIGINT and SIGUSR1 are handed on, so that a training saves. When one process fails, the others are ended; when this one is
+    killed, they get SIGTERM.
     """
     common = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     common.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes))))
@@ -165,7 +168,8 @@ def spawn(processes: int, command: list[str]) -> int:
     try:
         for rank in range(processes):
             place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            started.append(subprocess.Popen(command, env={**os.environ, **common, **place}, start_new_session=True))
+            environment = {**os.environ, **common, **place}
+            started.append(subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_end_with_parent))
         return _wait(started)
     finally:
         for process in started:
@@ -173,6 +177,16 @@ def spawn(processes: int, command: list[str]) -> int:
                 process.kill()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Linux sends this process SIGTERM once its parent is gone: nobody else would know of it, and it would keep its GPU."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 LAST_WORDS_SECONDS = 30.0

@@ -245,7 +245,9 @@ class RunConfig(Settings):
     sequence_parallel: int = Field(1, ge=1, description="GPUs that share each sequence; for long ones.")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
     activation_checkpointing: Checkpointing = Field(
-        "none", description="Computed again in the backward pass: none; selective, all but matrix products and attention; full, all."
+        "none",
+        description="Computed again in the backward pass: none; selective, all but matrix products and attention (with zero_stage 1 or 2); "
+        "full, all.",
     )
     compile: bool = Field(False, description="Whether layers are compiled (torch.compile); with zero_stage 1 or 2.")
     checkpoint_every_steps: int = Field(1000, ge=1, description="Steps between two checkpoints; each stage ends with one as well.")
@@ -285,6 +287,17 @@ class PlanConfig(Settings):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two stages are called '{twice}'; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _selective_without_gathering(self) -> Self:
+        for index, stage in enumerate(self.stages):
+            run = self.run_of(index)
+            if run.zero_stage == 3 and run.activation_checkpointing == "selective":  # DeepSpeed gathers weights within what is run again
+                raise ValueError(
+                    f"stage '{stage.name}' has selective activation_checkpointing, which works with zero_stage 1 or 2, and it is 3; "
+                    "take full or none, or another zero_stage"
+                )
         return self
 
     def run_of(self, stage: int) -> RunConfig:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import xxhash
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from training.plan import Plan
 
@@ -20,8 +20,13 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Plan:
-    """The plan that `as_json` made this of. Raises pydantic.ValidationError for anything else."""
-    return TypeAdapter(Plan).validate_python(data)
+    """The plan that `as_json` made this of. Raises ValueError for anything else, with the first thing that is wrong."""
+    try:
+        return TypeAdapter(Plan).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise ValueError(f"{where}: {first['msg']}") from error
 
 
 def fingerprint(plan: Plan) -> str:

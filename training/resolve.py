@@ -11,8 +11,9 @@ from pathlib import Path
 import xxhash
 
 from pipeline.errors import UserError
-from tokenizer.encoder import load_tokenizer
+from tokenizer.encoder import TokenizerFile, load_tokenizer
 from tokenizer.shards import SUFFIXES
+from tokenizer.vocabulary import TOKENIZER
 from training.ledger import Ledger, apportion, place_streams
 from training.mix import mix_sources
 from training.model_config import PRESETS, ModelConfig, RopeScaling
@@ -73,7 +74,7 @@ def resolve(config: PlanConfig, cache: Path) -> Plan:
         tokenizer=config.tokenizer,
         tokenizer_sha256=tokenizer.sha256,
         model=stages[0].model,
-        initial=_initial(config.initial, stages[0].model),
+        initial=_initial(config.initial, stages[0].model, tokenizer),
         optimizer=Optimizer(**config.optimizer.model_dump()),
         sources=tuple(source.spec for source in sources.opened),
         stages=tuple(stages),
@@ -120,8 +121,9 @@ def _rescaled(model: ModelConfig, config: StageConfig) -> ModelConfig:
     return replace(model, rope_scaling=_scaling(config.rope_scaling))
 
 
-def _initial(folder: str | None, model: ModelConfig) -> str | None:
-    """Checks that the weights fit. How far and how finely positions reach is up to the plan."""
+def _initial(folder: str | None, model: ModelConfig, tokenizer: TokenizerFile) -> str | None:
+    """Checks that the weights fit, and were trained with the same tokens, if the folder tells. How far and how finely positions reach is up
+    to the plan."""
     if folder is None:
         return None
     from training.llama_format import read_llama_config  # imports torch, which a plan from first weights needs nothing of
@@ -133,7 +135,20 @@ def _initial(folder: str | None, model: ModelConfig) -> str | None:
             raise UserError(
                 f"the model in '{folder}' has {field.name} {theirs}, and the plan's has {ours}; give the plan that model's shape"
             )
+    if (Path(folder) / TOKENIZER).exists() and not _same_tokens(load_tokenizer(Path(folder)), tokenizer):
+        raise UserError(
+            f"the model in '{folder}' has another tokenizer than the plan, so its embeddings mean other tokens; encode the shards with "
+            "that one, or give another model"
+        )
     return folder
+
+
+def _same_tokens(one: TokenizerFile, other: TokenizerFile) -> bool:
+    """Whether ids stand for the same text; special tokens may be called otherwise."""
+    if one.sha256 == other.sha256:
+        return True
+    ours, theirs = (json.loads(file.plain)["model"] for file in (one, other))
+    return bool(ours["vocab"] == theirs["vocab"])
 
 
 def _stage(config: PlanConfig, place: int, model: ModelConfig, before: Stage | None, sources: _Sources, ledger: Ledger) -> Stage:

@@ -50,18 +50,32 @@ def refuse_foreign(run: Path) -> None:
 
 
 def settle_plan(run: Path, plan: dict[str, Any], difference: Callable[[dict[str, Any], dict[str, Any]], list[str]]) -> None:
-    """Write plan.json, or compare with what is there. Raises UserError with what has changed when there are checkpoints of another plan."""
-    path = run / PLAN
-    if path.exists() and checkpoint.all_of(run / CHECKPOINTS):
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["fingerprint"] != plan["fingerprint"]:
-            changes = [one for one in difference(before, plan) if not one.startswith("fingerprint")]
+    """Write plan.json, so that it is that of the checkpoints. Raises UserError with what has changed when they are of another plan.
+
+    A checkpoint tells itself of which plan it is: plan.json may have got lost.
+    """
+    before = _read(run / PLAN)
+    if found := checkpoint.all_of(run / CHECKPOINTS):
+        trained = checkpoint.read_state(found[-1])["fingerprint"]
+        if trained != plan["fingerprint"]:
+            known = before.get("fingerprint") == trained
+            changes = [one for one in difference(before, plan) if not one.startswith("fingerprint")] if known else [f"{PLAN} isn't theirs"]
             said = "; ".join(changes[:MOST_CHANGES]) + (f"; and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else "")
             raise UserError(f"the checkpoints in '{run}' are of another plan ({said}); take that plan, or give another folder with -o")
-        return
-    temporary = path.with_name(f".{PLAN}.tmp")
+        if before.get("fingerprint") == trained:
+            return
+    temporary = run / f".{PLAN}.tmp"
     temporary.write_text(json.dumps(plan, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    os.replace(temporary, run / PLAN)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A plan.json, empty where there is none that can be read."""
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
 
 
 MOST_CHANGES = 8

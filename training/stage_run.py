@@ -86,9 +86,10 @@ class StageRun:
         return verdict, result
 
     def _learning_rate(self) -> float:
-        """That of the step that begins: of the tokens up to its end."""
-        tokens = (self.training.place.stage_step + 1) * self.stage.batch_samples * self.stage.length
-        return learning_rate(self.stage.schedule, self.stage.tokens, tokens)
+        """That of the step that begins: of the tokens up to its end. Samples that are passed over count, so that a stage with fewer steps
+        still comes down to its last learning rate."""
+        samples = self.training.place.next_step(0, ()).samples_read(self.stage.batch_samples)
+        return learning_rate(self.stage.schedule, self.stage.tokens, samples * self.stage.length)
 
     def _after_step(self, result: StepResult) -> None:
         training, run = self.training, self.run

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pipeline.errors import RunFailed, UserError
 from pipeline.report import text
 from pipeline.report.line_chart import Frame, Line, drawing, line_chart
+from training.plan_json import from_json
 
 POINTS = 400
 """Points of a curve at most: each is the mean of as many steps as that takes."""
@@ -32,6 +33,7 @@ def write_page(run: Path) -> Path:
     """
     try:
         plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+        from_json(plan)
         entries = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError as error:
         raise UserError(f"'{run}' has no {Path(str(error.filename)).name}, so no training has run in it; give the folder of one") from None

@@ -125,3 +125,29 @@ def test_half_written_ones_are_no_checkpoints_and_are_cleared(tmp_path):
     assert [path.name for path in checkpoint.all_of(tmp_path)] == ["step-00000001"]
     checkpoint.clear(tmp_path)
     assert os.listdir(tmp_path) == ["step-00000001"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{"])
+@pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.MANIFEST])
+def test_a_state_that_was_not_written_so_is_not_read(tmp_path, name, content):
+    checkpoint.save(FakeEngine(), tmp_path, _state(1), keep=2)
+    (found,) = checkpoint.all_of(tmp_path)
+    (found / name).write_text(content)
+    with pytest.raises(RunFailed, match=r"step-00000001 is damaged: .*move the folder away"):
+        checkpoint.read_state(found)
+    with pytest.raises(RunFailed, match=r"step-00000001 is damaged: "):
+        checkpoint.verify(found, ALONE)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed writing file")])
+def test_a_universal_copy_that_could_not_be_written(tmp_path, monkeypatch, error):
+    from deepspeed.checkpoint import ds_to_universal
+
+    def fails(_):
+        raise error
+
+    checkpoint.save(FakeEngine(), tmp_path, _state(1), keep=2)
+    monkeypatch.setattr(ds_to_universal, "main", fails)
+    with pytest.raises(RunFailed, match=r"can't write the copy of .*step-00000001 .*; make room, or take as many processes as before"):
+        checkpoint._universal(tmp_path / "step-00000001", tmp_path / "step-00000001-universal", 100)
+    assert os.listdir(tmp_path) == ["step-00000001"]

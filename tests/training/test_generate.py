@@ -80,3 +80,6 @@ def test_the_command(folder, tmp_path, capsys):
     assert run(capsys, folder, "--prompt", "안녕 the", "--max-tokens", 5)[1].out == f"안녕 the{told['text']}\n"
     code, printed = run(capsys, tmp_path, "--prompt", "a")
     assert code == 2 and "has no tokenizer.json" in printed.err
+    (tmp_path / "tokenizer.json").write_text("{")
+    code, printed = run(capsys, tmp_path, "--prompt", "a")
+    assert code == 2 and "can't be read as a tokenizer" in printed.err

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from pipeline.errors import RunFailed, UserError
+from tests.training.pretrain_scene import ROOT
 from training import launch
 from training.launch import ToldElsewhere, World, first_alone, gather, on_first, spawn, together
 
@@ -61,3 +65,27 @@ def test_what_all_fail_with_is_told_once():
     assert together(ALONE, error) is error
     told = together(SECOND, error)
     assert isinstance(told, ToldElsewhere) and told.code == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells processes of their parent's end")
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    sleeping = f"open(r'{tmp_path}/' + str(rank), 'w').write(str(os.getpid())); time.sleep(100)"
+    code = f"from training.launch import spawn; spawn(2, {_python(sleeping)!r})"
+    starter = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "01"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    started = [int((tmp_path / name).read_text()) for name in "01"]
+    starter.kill()
+    starter.wait()
+    while any(_runs(process) for process in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

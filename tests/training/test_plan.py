@@ -204,6 +204,10 @@ REFUSED = [
     (("stages.0.shedule", {}), "stages.0: unknown key 'shedule'; did you mean 'schedule'"),
     (("stages.1.replay.policie", "seen"), "stages.1.replay: unknown key 'policie'; did you mean 'policy'"),
     (("run", {"compile": True, "zero_stage": 3}), "run: compile works with zero_stage 1 or 2"),
+    (
+        ("run", {"activation_checkpointing": "selective", "zero_stage": 3}),
+        "'general' has selective activation_checkpointing",
+    ),
     (("stages.0", {**PLAN["stages"][0], "sources": [], "mix": "none.yaml"}), "there is no mix '.*none.yaml'"),
     (("optimizer", {"betas": [0.9, 1.0]}), "each must be at least 0 and below 1"),
     (("stages.0.batch_tokens", 10.5), "stages.0.batch_tokens: "),
@@ -270,7 +274,7 @@ def test_shards_that_cannot_be_read(tmp_path):
         resolve(load_plan_config(scene.path, []), tmp_path / "cache")
 
 
-def test_an_initial_model_of_another_shape(scene, tmp_path):
+def test_an_initial_model_of_another_shape_or_tokenizer(scene, tmp_path):
     shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
     shape |= {"intermediate_size": 32, "vocab_size": VOCABULARY, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 1e6}
     given = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True, **shape}
@@ -279,6 +283,13 @@ def test_an_initial_model_of_another_shape(scene, tmp_path):
         scene.plan(f"initial={tmp_path}")
     (tmp_path / CONFIG).write_text(json.dumps(given | {"num_hidden_layers": 2}), encoding="utf-8")
     assert scene.plan(f"initial={tmp_path}").initial == str(tmp_path)
+    content = json.loads((scene.tokenizer / "tokenizer.json").read_text(encoding="utf-8"))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content, indent=4), encoding="utf-8")  # the same, written by another tool
+    assert scene.plan(f"initial={tmp_path}").initial == str(tmp_path)
+    content["model"]["vocab"] |= {"t1": 2, "t2": 1}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match="has another tokenizer than the plan"):
+        scene.plan(f"initial={tmp_path}")
 
 
 def test_plan_json_round_trip(plan):

@@ -127,6 +127,7 @@ def test_the_guard_goes_back_and_passes_over_what_it_did_not_like(plan, tmp_path
     assert "back to step" in err and "without the samples" in err
     passed = [line for line in lines(run, "event") if "without the samples" in line["text"]]
     assert passed and len(lines(run)) == 16 - sum(line["steps"] for line in passed)
+    assert abs(lines(run)[-1]["learning_rate"] - 1e-4) < 1e-12  # the stage's last one, though it has fewer steps
 
 
 def test_what_one_of_two_processes_can_not_read_ends_both_with_its_sentence(plan, tmp_path):
@@ -163,6 +164,6 @@ def test_two_workers_of_ray_train(plan, whole, tmp_path):
     """In a network namespace of its own, since Ray listens on every interface."""
     run = tmp_path / "run"
     script = 'ip link set lo up && exec "$@"'
-    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--workers", "2")]))
+    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--processes", "2")]))
     assert [line["step"] for line in lines(run)] == list(range(1, 17)), err
     _near(run, whole, 2e-5)
