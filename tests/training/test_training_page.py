@@ -8,22 +8,20 @@ import re
 import pytest
 
 from pipeline.errors import UserError
+from training.model_config import ModelConfig
+from training.plan import Optimizer, Plan, Schedule, Stage
+from training.plan_json import as_json
+from training.streams import WEIGHTS, Stream
 from training.training_page import POINTS, render_page, write_page
 
-PLAN = {
-    "name": "<script>alert(1)</script>",
-    "fingerprint": "f" * 32,
-    "stages": [
-        {
-            "name": name,
-            "length": 8,
-            "samples": 400,
-            "batch_samples": 4,
-            "streams": [{"name": "ko", "weight": 3}, {"name": "en", "weight": 1}],
-        }
-        for name in ("general", "domain")
-    ],
-}
+MODEL = ModelConfig(8, 1, 2, 1, 4, 16, vocab_size=300)
+STREAMS = (Stream("ko", 0, 3 * WEIGHTS // 4, "fresh", 0, 300), Stream("en", 1, WEIGHTS // 4, "fresh", 0, 100))
+STAGES = tuple(Stage(name, MODEL, 8, 400, 4, Schedule("constant", 1e-3), STREAMS) for name in ("general", "domain"))
+PLAN = as_json(
+    Plan(
+        "<script>alert(1)</script>", 7, "tokenizer", "0" * 64, MODEL, None, Optimizer(), (), STAGES, None, fingerprint="f" * 32, contents=()
+    )
+)
 
 
 def step(number: int, stage: str = "general", loss: float = 2.0) -> dict:
