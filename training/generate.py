@@ -48,6 +48,8 @@ def complete(folder: Path, prompt: str, max_tokens: int) -> Completion:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library has no narrower one
         raise UserError(f"'{path}' can't be read as a tokenizer ({error}); export the model again or copy the file again") from error
+    if any("\ud800" <= character <= "\udfff" for character in prompt):  # bytes of the command line that are no text
+        raise UserError("the prompt is not valid UTF-8; give it as text")
     ids = tokenizer.encode(prompt, add_special_tokens=False).ids
     gpu = torch.cuda.is_available()
     model = load_decoder(folder, torch.bfloat16 if gpu else torch.float32, "cuda" if gpu else "cpu")

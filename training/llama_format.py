@@ -6,6 +6,7 @@ tensors are those of our `Decoder`'s parameters with the prefix `model.`, but fo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -65,7 +66,7 @@ def write_llama(
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"'{folder}' exists and is not an empty folder; give another one with -o")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _parent_of(folder)
     needed, free = config.parameters * dtype.itemsize, shutil.disk_usage(folder.parent).free
     if needed > free:
         raise UserError(f"the model takes {needed / 1e9:.1f} GB and '{folder.parent}' has {free / 1e9:.1f} GB left; free some space")
@@ -87,6 +88,15 @@ def write_llama(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _parent_of(folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UserError(f"can't write to '{folder.parent}': {error.strerror}; give another folder with -o") from error
 
 
 def llama_config(config: ModelConfig, tokenizer: TokenizerFile, dtype: torch.dtype) -> dict[str, Any]:

@@ -39,10 +39,14 @@ def write_page(run: Path) -> Path:
         raise UserError(f"'{run}' has no {Path(str(error.filename)).name}, so no training has run in it; give the folder of one") from None
     except (OSError, ValueError) as error:
         raise UserError(f"the plan or the log in '{run}' can't be read ({error}); run the same `onnuri train pretrain` again") from error
+    try:
+        page = render_page(plan, entries)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"'{run / 'log.jsonl'}' has lines that no training wrote; take them out") from error
     path = run / "report.html"
     temporary = run / f".report.html.{os.getpid()}.tmp"
     try:
-        temporary.write_text(render_page(plan, entries), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise RunFailed(

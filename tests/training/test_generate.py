@@ -83,3 +83,5 @@ def test_the_command(folder, tmp_path, capsys):
     (tmp_path / "tokenizer.json").write_text("{")
     code, printed = run(capsys, tmp_path, "--prompt", "a")
     assert code == 2 and "can't be read as a tokenizer" in printed.err
+    code, printed = run(capsys, folder, "--prompt", "\udcff")
+    assert code == 2 and "is not valid UTF-8" in printed.err

@@ -196,3 +196,9 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_written(tmp_path, tok
     huge = replace(CONFIG, vocab_size=10**12)
     with pytest.raises(UserError, match="GB left; free some space"):
         write_llama(tmp_path / "out", huge, [], tokenizer)
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path, tokenizer):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"can't write to .*file': File exists; give another folder with -o"):
+        write_llama(tmp_path / "file" / "out", CONFIG, [], tokenizer)

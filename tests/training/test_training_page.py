@@ -72,3 +72,16 @@ def test_a_folder_that_is_no_training_is_refused(tmp_path):
         write_page(tmp_path)
     (tmp_path / "log.jsonl").write_text(json.dumps(step(1)) + "\n")
     assert "general" in write_page(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("log", "message"), [("[1]", "no training wrote"), ('{"kind": "step"}', "no training wrote"), ("{", "can't be read")]
+)
+def test_other_lines_are_a_sentence(tmp_path, log, message):
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
+    (tmp_path / "log.jsonl").write_text(log)
+    with pytest.raises(UserError, match=message):
+        write_page(tmp_path)
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(UserError, match="can't be read"):
+        write_page(tmp_path)
