@@ -86,9 +86,11 @@ def plan(
 def pretrain(
     file: PlanFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the training: plan.json, log.jsonl, checkpoints/.")],
-    processes: Annotated[int, typer.Option(min=1, help="Processes to start, one per GPU: on this machine, or on Ray's.")] = 1,
-    engine: opt.Engine = opt.EngineName.local,
+    engine: Annotated[opt.EngineName, typer.Option(help="local: processes on this machine. ray: Ray Train, here or on a cluster.")] = (
+        opt.EngineName.local
+    ),
     address: opt.Address = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to start: one per GPU.")] = 1,
     overrides: Set = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -103,13 +105,13 @@ def pretrain(
     if engine is opt.EngineName.ray:
         from training.ray_launch import train_on_ray
 
-        told = train_on_ray(config.model_dump(mode="json"), output, processes, address, quiet)
+        told = train_on_ray(config.model_dump(mode="json"), output, workers, address, quiet)
     else:
         from training.launch import ToldElsewhere, launched, spawn
         from training.pretrain import pretrain as train_here
 
-        if processes > 1 and not launched():
-            raise typer.Exit(spawn(processes, _same_command("pretrain", file, output, overrides or [], as_json, quiet)))
+        if workers > 1 and not launched():
+            raise typer.Exit(spawn(workers, _same_command("pretrain", file, output, overrides or [], as_json, quiet)))
         try:
             told = train_here(config, output, quiet)
         except ToldElsewhere as error:

@@ -85,7 +85,7 @@ def _join(rank: int, size: int, backend: str) -> None:
         return
     missing = [key for key in ("MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
     if missing:
-        raise UserError(f"WORLD_SIZE is {size}, but {missing[0]} is not set; start with torchrun, deepspeed or --processes")
+        raise UserError(f"WORLD_SIZE is {size}, but {missing[0]} is not set; start with torchrun, deepspeed or --workers")
     if os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 
 from pipeline.errors import UserError
 from training.engine import Sums
 from training.launch import World
 from training.token_bytes import bits_per_byte
 
-PEAKS = {"H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12}
-"""Dense bfloat16 operations per second of GPUs whose name has this in it (the vendor's data sheets)."""
+PEAKS = {"H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12}
+"""Dense bfloat16 operations per second of GPUs whose name has this in it, the first that fits (the vendor's data sheets)."""
 
 PLOTTED = ("step", "validation")
 """Kinds of lines whose numbers go to TensorBoard and W&B."""
@@ -81,7 +82,7 @@ class Log:
         _cut(path, step)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close
         self._board = _tensorboard(tensorboard, step) if tensorboard else None
-        self._wandb = _wandb(wandb_project, name) if wandb_project else None
+        self._wandb = _wandb(wandb_project, name, path) if wandb_project else None
 
     def write(self, kind: str, step: int, **facts: Any) -> dict[str, Any]:
         """Append one line, and its numbers to TensorBoard and W&B as `kind/name` or `kind/name/part`."""
@@ -147,7 +148,8 @@ def _tensorboard(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
 
 
-def _wandb(project: str, name: str) -> Any:
+def _wandb(project: str, name: str, log: Path) -> Any:
+    """A run of W&B whose id is the folder's, so that a training that goes on is one run there."""
     import wandb
 
-    return wandb.init(project=project, name=name, resume="allow")
+    return wandb.init(project=project, name=name, id=xxhash.xxh3_64_hexdigest(str(log.resolve()).encode()), resume="allow")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunFailed
@@ -100,12 +102,14 @@ class StageRun:
             return  # the end of the stage measures and saves, and an end that is wanted comes with the next step
         validation = training.config.validation
         if validation and step % validation.every_steps == 0:
-            self._validate()
+            with self.stretch.paused():
+                self._validate()
         if result.stop:
             text = f"ended as asked after step {step:,}, saved in '{training.save()}'; run the same command again to go on"
             raise together(training.world, RunFailed(text))
         if step % run.checkpoint_every_steps == 0:
-            training.save()
+            with self.stretch.paused():
+                training.save()
 
     def _tell(self, verdict: Verdict, result: StepResult) -> None:
         step = self.training.place.step + 1
@@ -153,7 +157,14 @@ class Stretch:
         if not result.skipped:
             self.sums = result.sums if self.sums is None else self.sums + result.sums
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile doesn't count as training."""
+        begun = time.monotonic()
+        yield
+        self._begun += time.monotonic() - begun
+
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Since it began, without pauses."""
         return max(time.monotonic() - self._begun, 1e-9)

@@ -45,7 +45,7 @@ def test_the_weights_are_those_of_the_training(run, exported):
 
 
 def test_two_processes_at_zero_3_give_the_same_model(plan, exported, tmp_path):
-    finish(start(command(plan, tmp_path / "run", "--processes", "2", "--set", "run.zero_stage=3")))
+    finish(start(command(plan, tmp_path / "run", "--workers", "2", "--set", "run.zero_stage=3")))
     export(tmp_path / "run" / "checkpoints" / "step-00000016", tmp_path / "model", dtype=torch.float32)
     found = dict(read_llama_tensors(tmp_path / "model"))
     for name, tensor in read_llama_tensors(exported):

@@ -99,7 +99,7 @@ def test_another_plan_is_refused_with_what_changed(plan, whole):
 
 def test_two_processes_and_then_one(plan, whole, tmp_path):
     run = tmp_path / "run"
-    _, err = finish(start(command(plan, run, "--processes", "2", "--set", "run.max_minutes=0.0001")), code=1)  # over after a step
+    _, err = finish(start(command(plan, run, "--workers", "2", "--set", "run.max_minutes=0.0001")), code=1)  # over after a step
     assert err.count("onnuri: ") == 1 and "ended as asked after step 1," in err
     _, err = finish(start(command(plan, run, "--set", "run.zero_stage=2")), code=2)
     assert "zero_stage 1, and run.zero_stage now comes to 2" in err
@@ -138,7 +138,7 @@ def test_what_one_of_two_processes_can_not_read_ends_both_with_its_sentence(plan
     tokens = np.fromfile(shard, "<i4")
     tokens[::300] = 70_000
     tokens.tofile(shard)
-    _, err = finish(start(command(damaged, tmp_path / "run", "--processes", "2")), code=2)
+    _, err = finish(start(command(damaged, tmp_path / "run", "--workers", "2")), code=2)
     assert "has the token id 70,000" in err and "Traceback" not in err
 
 
@@ -164,6 +164,6 @@ def test_two_workers_of_ray_train(plan, whole, tmp_path):
     """In a network namespace of its own, since Ray listens on every interface."""
     run = tmp_path / "run"
     script = 'ip link set lo up && exec "$@"'
-    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--processes", "2")]))
+    _, err = finish(start(["unshare", "-n", "bash", "-c", script, "bash", *command(plan, run, "--engine", "ray", "--workers", "2")]))
     assert [line["step"] for line in lines(run)] == list(range(1, 17)), err
     _near(run, whole, 2e-5)
