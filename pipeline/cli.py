@@ -215,7 +215,7 @@ def guarded(work: Callable[[], Any]) -> int:
         return 0
     except OSError as error:
         where = f" '{error.filename}'" if error.filename else ""
-        print(f"onnuri: {error.strerror or error}{where}; mend that and run again: finished splits are kept", file=sys.stderr)
+        print(f"onnuri: {error.strerror or error}{where}; mend that and run again: what is finished is kept", file=sys.stderr)
         return 1
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0

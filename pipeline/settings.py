@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 class Settings(BaseModel):
     """A frozen pydantic model that refuses unknown keys and says which valid key was probably meant."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

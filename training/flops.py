@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,8 +61,8 @@ def cost(preset: str, tokens: float | None, sequence_length: int, mfu: float, pe
         raise UserError(f"there is no preset '{preset}'; use one of {', '.join(PRESETS)}")
     config, (rounded, published_tokens) = PRESETS[preset], PUBLISHED[preset]
     tokens = published_tokens if tokens is None else tokens
-    if not tokens > 0 or not 0 < mfu <= 1 or not peak > 0:
-        raise UserError("tokens and peak must be above 0, and mfu above 0 and at most 1; correct the one that isn't")
+    if not 0 < tokens < math.inf or not 0 < mfu <= 1 or not 0 < peak < math.inf:
+        raise UserError("tokens and peak must be numbers above 0, and mfu above 0 and at most 1; correct the one that isn't")
     if not 0 < sequence_length <= config.max_position_embeddings:
         raise UserError(f"the sequence length is {sequence_length:,}, and the model has {config.max_position_embeddings:,} positions")
     whole = flops_per_token(config, sequence_length) * tokens

@@ -52,8 +52,10 @@ def _check(stage: str, phase: str, rows: Mapping[str, int], shards: Shards, path
         )
     found: Counter[str] = Counter()
     for file in shards.files:
-        if file.group["phase"] == phase:
-            found[file.group.get("lang", "")] += file.documents
+        if file.group.get("phase") == phase:
+            if "lang" not in file.group:
+                raise UserError(f"the shards in '{shards.folder}' aren't grouped by lang, as a mix is; give `sources` instead of it")
+            found[file.group["lang"]] += file.documents
     skipped = sum(_skipped(shards.manifest).values())
     for language in sorted({*rows, *found}):
         missing = rows.get(language, 0) - found[language]

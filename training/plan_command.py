@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def show(
 
     Raises UserError as resolve does, and for values that make no sense.
     """
-    if not gpu_memory > 0 or not 0 < mfu <= 1 or not peak > 0:
-        raise UserError("--gpu-memory and --peak must be above 0, and --mfu above 0 and at most 1; correct the one that isn't")
+    if not 0 < gpu_memory < math.inf or not 0 < mfu <= 1 or not 0 < peak < math.inf:
+        raise UserError("--gpu-memory and --peak must be numbers above 0, and --mfu above 0 and at most 1; correct the one that isn't")
     hardware = Hardware(gpus, int(gpu_memory * GIB), peak, mfu)
     config = load_plan_config(file, overrides)
     with tempfile.TemporaryDirectory(prefix="onnuri-plan-") as temporary:

@@ -21,6 +21,10 @@ KEYS = "docs/training_keys.md"
 Checkpointing = Literal["none", "selective", "full"]
 
 
+MOST_DIGITS = 18
+"""Of a number of tokens: more are a slip of the pen, and an int64 doesn't hold them."""
+
+
 def _whole(value: Any) -> Any:
     """8e9 and 8_000 as whole numbers: YAML 1.1 reads the first as text."""
     if isinstance(value, (str, float)):
@@ -28,7 +32,7 @@ def _whole(value: Any) -> Any:
             number = Decimal(str(value).replace("_", ""))
         except InvalidOperation:
             return value
-        if number.is_finite() and number == number.to_integral_value():
+        if number.is_finite() and number.adjusted() < MOST_DIGITS and number == number.to_integral_value():
             return int(number)
     return value
 
@@ -169,7 +173,10 @@ class SourceConfig(Settings):
     )
     weight: float = Field(gt=0, le=1, description="Share of the stage's tokens; all weights and the replay's fraction add up to 1.")
     max_epochs: int | None = Field(
-        None, ge=1, description="Most times that each document is read, in all stages together; null: as often as balance decided."
+        None,
+        ge=1,
+        description="Most times that each document is read, in all stages that have this source (the same documents, filters, length and "
+        "packing) together; null: as often as balance decided.",
     )
     min_tokens: Tokens = Field(0, ge=0, description="Documents with fewer tokens are left out.")
     long_only: bool = Field(False, description="Only documents that balance marks as long.")

@@ -303,7 +303,10 @@ def _times(spec: SourceSpec, file: TokenFile) -> np.ndarray:
     if spec.epochs is not None:
         return np.full(file.documents, spec.epochs, np.int64)
     epochs = _column(file, "epochs").fill_null(1).to_numpy().astype(np.int64)
-    return epochs if spec.balance_replay else epochs - _column(file, "replay_epochs").fill_null(0).to_numpy()
+    fresh = epochs - _column(file, "replay_epochs").fill_null(0).to_numpy()
+    if len(fresh) and min(int(epochs.min()), int(fresh.min())) < 0:
+        raise UserError(f"'{file.path}' has documents with fewer epochs than replay_epochs, or fewer than 0; encode the corpus again")
+    return epochs if spec.balance_replay else fresh
 
 
 def _column(file: TokenFile, name: str) -> Any:

@@ -94,6 +94,13 @@ def test_balance_decides_how_often_each_document_is_read(tmp_path, balance_repla
         begin = end
 
 
+@pytest.mark.parametrize(("epochs", "replayed"), [([1, 2], [0, 3]), ([1, -1], [0, 0])])
+def test_epochs_that_make_no_sense_are_refused(tmp_path, epochs, replayed):
+    scene = Scene(tmp_path, numbered_documents([5, 6], epochs=epochs, replay_epochs=replayed))
+    with pytest.raises(UserError, match=r"fewer epochs than replay_epochs"):
+        scene.source(epochs=None)
+
+
 def test_where_and_lengths_and_long_documents_select(tmp_path):
     lengths = some_lengths(80)
     langs, domains = [["ko", "en"][place % 2] for place in range(80)], [["law", "news", "code"][place % 3] for place in range(80)]
