@@ -184,7 +184,7 @@ REFUSED = [
     (("stages.1", PLAN["stages"][1] | {"sequence_length": 80, "batch_tokens": 160}), "make its sequence_length a multiple"),
     (("stages.0.schedule.warmup_tokens", 6000), "5,888 tokens, and its schedule 6,000 of warm-up"),
     (("stages.0.schedule.peak_lr", "inherit"), "no stage before it"),
-    (("stages.0.schedule.peak_lr", float("inf")), "peak_lr is inf, and must be a number above 0"),
+    (("stages.0.schedule.peak_lr", float("inf")), "peak_lr: Input should be a finite number"),
     (("stages.0.schedule.peak_lr", "high"), "stages.0.schedule.peak_lr: "),
     (("stages.0.schedule.decay_share", 2), "stages.0.schedule.decay_share: Input should be less than or equal to 1"),
     (("stages.1.schedule.decay_share", 0.5), "a cosine schedule has no decay of its own length"),
