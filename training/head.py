@@ -17,12 +17,11 @@ CHUNK = 2048
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """Logits are made again in the backward pass: one more product with the head, instead of keeping them."""
+    """Logits are made again in the backward pass: one more product with the head, instead of keeping them. Each chunk's are let go before
+    the next one's are made."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, chunk: int) -> Any:
-        ctx.save_for_backward(hidden, weight, targets)
-        ctx.chunk = chunk
         logprobs = hidden.new_empty(len(hidden), dtype=torch.float32)
         logsumexps = torch.empty_like(logprobs)
         for start in range(0, len(hidden), chunk):
@@ -31,12 +30,15 @@ class _TokenLogprobs(torch.autograd.Function):
             logsumexps[part] = torch.logsumexp(logits, dim=-1)
             picked = logits.gather(1, targets[part].clamp(min=0)[:, None])[:, 0]
             logprobs[part] = picked - logsumexps[part]
+            del logits
+        ctx.save_for_backward(hidden, weight, targets, logsumexps)
+        ctx.chunk = chunk
         none = targets == NO_TARGET
-        return logprobs.masked_fill_(none, 0.0), logsumexps.masked_fill_(none, 0.0)
+        return logprobs.masked_fill_(none, 0.0), logsumexps.masked_fill(none, 0.0)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        hidden, weight, targets = ctx.saved_tensors
+        hidden, weight, targets, logsumexps = ctx.saved_tensors
         none = targets == NO_TARGET
         by_logprob, by_logsumexp = (grad.float().masked_fill(none, 0.0) for grad in grads)
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
@@ -44,14 +46,16 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants_weight else None
         for start in range(0, len(hidden), ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            grad_logits = torch.softmax((hidden[part] @ weight.t()).float(), dim=-1)
-            grad_logits *= (by_logsumexp[part] - by_logprob[part])[:, None]
+            logits = (hidden[part] @ weight.t()).float()
+            softmax = logits.sub_(logsumexps[part, None]).exp_()
+            grad_logits = softmax.mul_((by_logsumexp[part] - by_logprob[part])[:, None])
             grad_logits.scatter_add_(1, targets[part].clamp(min=0)[:, None], by_logprob[part][:, None])
             lower = grad_logits.to(hidden.dtype)
             if grad_hidden is not None:
                 grad_hidden[part] = lower @ weight
             if grad_weight is not None:
                 grad_weight += lower.t() @ hidden[part]
+            del logits, softmax, grad_logits, lower
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
 
 
