@@ -19,6 +19,10 @@ train-demo: .venv/.trainer runs/sample/corpus/manifest.json
 	$(BIN)/onnuri train export $(TINY)/run -o $(TINY)/model
 	$(BIN)/onnuri train generate $(TINY)/model --prompt '농부 장터에서는' --max-tokens 48
 	$(BIN)/onnuri train generate $(TINY)/model --prompt 'With feature flags, testers' --max-tokens 48
+	@echo "The same model in transformers:"
+	@$(BIN)/python -c "import sys, transformers; transformers.logging.set_verbosity_error(); transformers.logging.disable_progress_bar(); \
+	write = transformers.pipeline('text-generation', sys.argv[1], dtype='float32'); print(write(sys.argv[2], max_new_tokens=48)[0]['generated_text'])" \
+	$(TINY)/model 'With feature flags, testers'
 	@echo "The course of the training: $(TINY)/run/report.html"
 
 runs/sample/corpus/manifest.json: .venv/.installed

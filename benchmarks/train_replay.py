@@ -121,7 +121,7 @@ def main() -> None:
         measured[f"{fraction:g}"] = losses(out / f"run-{fraction:g}")
     first = next(iter(measured.values()))
     rows = [("held-out text", "after general", *(f"after domain, replay {fraction}" for fraction in measured))]
-    for name in (*GENERAL, *DOMAIN):
+    for name in (*(f"general/{name}" for name in GENERAL), *(f"domain/{name}" for name in DOMAIN)):
         before = first["general"][name]
         after = [f"{run['domain'][name]:.3f} ({run['domain'][name] - before:+.3f})" for run in measured.values()]
         rows.append((name, f"{before:.3f}", *after))
