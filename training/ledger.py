@@ -6,6 +6,7 @@ the two are the same.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -180,11 +181,25 @@ def _refuse_too_little(stage: Stage, fresh: Sequence[Stream], sources: Mapping[i
         if stream.count <= chunks:
             continue
         source, length = sources[stream.source], sources[stream.source].spec.length
-        samples = min(left // one.rows * WEIGHTS // one.weight for one, left in zip(fresh, there, strict=True))
-        most = samples // stage.batch_samples * stage.batch_samples * stage.length
+        most = _most_steps(stage, fresh, sources) * stage.batch_samples * stage.length
         ways = [f"lower the stage's tokens to {most:,}"] if most else []
         ways += ["replay less of it", "unseen_first"] if stream.replays else ["give it less weight", "raise max_epochs"]
         raise UserError(
             f"stage '{stage.name}' needs {stream.count * length:,} tokens of '{stream.name}', and its source '{source.spec.name}' has "
             f"{chunks * length:,} left of {len(source.passes)} epochs; {', '.join(ways[:-1])}, or {ways[-1]}"
         )
+
+
+def _most_steps(stage: Stage, fresh: Sequence[Stream], sources: Mapping[int, Source] | Sequence[Source]) -> int:
+    """Steps with which each source has enough for all of its streams together, the ones behind moving up as the first get shorter."""
+    left: dict[int, int] = {}
+    for stream in fresh:
+        left[stream.source] = max(left.get(stream.source, 0), sources[stream.source].total - stream.start)
+
+    def too_many(steps: int) -> bool:
+        needed = dict.fromkeys(left, 0)
+        for stream in fresh:
+            needed[stream.source] += _most(stream.weight, steps * stage.batch_samples) * stream.rows
+        return any(needed[source] > left[source] for source in left)
+
+    return bisect_left(range(1, stage.steps + 1), True, key=too_many)

@@ -214,6 +214,22 @@ def test_the_largest_budget_that_is_named_works(scene):
             scene.data(specs(scene), made(most + 4), ledger)
 
 
+@pytest.mark.parametrize("asked", [500, 5000])
+def test_the_largest_budget_counts_all_that_the_stage_reads_of_a_source(scene, asked):
+    """A shorter stage's replay begins sooner: behind fewer of its own chunks."""
+    ledger = Ledger.empty().after("general", (data := scene.data(specs(scene), stage(100, [1.0], "general"))).streams, data.used(100))
+    total = scene.source(name="ko", where=specs(scene)[0].where).total
+
+    def made(samples):
+        return stage(samples, [0.5], "next", batch=4, replay=Replay("general", WEIGHTS // 2, "unseen"))
+
+    with pytest.raises(UserError) as raised:
+        scene.data(specs(scene), made(max(asked, total)), ledger)
+    most = int(re.search(r"tokens to ([\d,]+)", str(raised.value))[1].replace(",", "")) // 16
+    assert most == (total - 100) // 4 * 4
+    scene.data(specs(scene), made(most), ledger)
+
+
 def test_two_streams_of_one_name_are_refused(scene):
     made = stage(8, [0.5, 0.5], "general")
     made = replace(made, streams=tuple(replace(stream, name="same") for stream in made.streams))
