@@ -31,10 +31,9 @@ class Memory:
     """Bytes on one GPU.
 
     weights (at ZeRO 3 with those that are gathered), gradients (their sums), optimizer (weights in float32 and the two moments): what is
-    always there. communication: the bucket
-    that is being reduced. activations: what the backward pass needs of the forward pass, and a layer that is computed again. working: the
-    greater of the head's logits with its gradient and of the gradients inside a layer. step: the gradients' copy for the optimizer's
-    step, when there are no activations.
+    always there. communication: the bucket that is being reduced. activations: what the backward pass needs of the forward pass, and a
+    layer that is computed again. working: the greater of the head's logits with its gradient and of the gradients inside a layer. step:
+    the gradients' copy for the optimizer's step, when there are no activations.
     """
 
     weights: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 from training.flops import attention_flops, flops_per_token
@@ -43,7 +44,8 @@ class StreamFacts:
 @dataclass(frozen=True)
 class StageFacts:
     """A stage. asked: tokens that the configuration asks for; None: as many as there are. flops: with attention; attention_share: of them.
-    gpu_seconds: of all GPUs added up. divides: whether a batch is as many micro-batches on every GPU."""
+    gpu_seconds: of all GPUs added up. divides: whether a batch is as many micro-batches on every GPU. overlaps: pairs of the stage's own
+    sources that read some of the same shards."""
 
     stage: Stage
     asked: int | None
@@ -53,6 +55,7 @@ class StageFacts:
     gpu_seconds: float
     memory: Memory
     divides: bool
+    overlaps: tuple[tuple[str, str], ...]
 
 
 def facts_of(plan: Plan, config: PlanConfig, sources: Mapping[int, Source], hardware: Hardware) -> list[StageFacts]:
@@ -86,7 +89,13 @@ def _stage_facts(stage: Stage, place: int, config: PlanConfig, sources: Mapping[
         memory=memory,
         divides=hardware.gpus % run.sequence_parallel == 0
         and stage.batch_samples % (hardware.gpus // run.sequence_parallel * run.micro_batch) == 0,
+        overlaps=_overlaps(stage, sources),
     )
+
+
+def _overlaps(stage: Stage, sources: Mapping[int, Source]) -> tuple[tuple[str, str], ...]:
+    shards = {stream.name: {file.path for file in sources[stream.source].files} for stream in stage.streams if not stream.replays}
+    return tuple(pair for pair in combinations(shards, 2) if shards[pair[0]] & shards[pair[1]])
 
 
 def _stream_facts(stream: Stream, samples: int, length: int, source: Source) -> StreamFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.aligned import aligned
+from pipeline.report import text
 from training.plan import Plan, Schedule, Stage
 from training.plan_config import PlanConfig
 from training.plan_facts import Hardware, StageFacts, StreamFacts
@@ -53,9 +54,9 @@ def _stage_block(number: int, one: StageFacts, config: PlanConfig, hardware: Har
     attention = f"{one.attention_share:.0%} of the operations are attention"
     after = [("compute", f"{_cost(one.flops, one.gpu_seconds, hardware)}; {attention}"), *_memory(one, number - 1, config, hardware)]
     width = max(len(name) for name, _ in (*rows, *after))
-    lines += [f"   {name.ljust(width)}  {text}" for name, text in rows]
+    lines += [f"   {name.ljust(width)}  {said}" for name, said in rows]
     lines += ["", *(f"   {line}" for line in table), ""]
-    lines += [f"   {name.ljust(width)}  {text}" for name, text in after]
+    lines += [f"   {name.ljust(width)}  {said}" for name, said in after]
     return lines + [f"   warning: {warning}" for warning in _warnings(one, number - 1, config, hardware)]
 
 
@@ -104,14 +105,7 @@ def _memory(one: StageFacts, place: int, config: PlanConfig, hardware: Hardware)
 def _cost(flops: float, gpu_seconds: float, hardware: Hardware) -> str:
     gpus = f"{hardware.gpus:,} GPUs" if hardware.gpus > 1 else "one GPU"
     hours = f"{gpu_seconds / 3600:,.0f} GPU hours, " if gpu_seconds >= 36_000 else ""
-    return f"{flops:.3g} operations; {hours}{_duration(gpu_seconds / hardware.gpus)} on {gpus}"
-
-
-def _duration(seconds: float) -> str:
-    for name, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {name}"
-    return f"{seconds:.1f} seconds" if seconds >= 0.1 else "less than 0.1 seconds"
+    return f"{flops:.3g} operations; {hours}{text.duration(gpu_seconds / hardware.gpus)} on {gpus}"
 
 
 def _size(size: int) -> str:
@@ -119,7 +113,11 @@ def _size(size: int) -> str:
 
 
 def _warnings(one: StageFacts, place: int, config: PlanConfig, hardware: Hardware) -> list[str]:
-    run, warnings = config.run_of(place), []
+    run = config.run_of(place)
+    warnings = [
+        f"the sources '{first}' and '{second}' have shards in common: what both choose is read by both, beyond the epochs of either"
+        for first, second in one.overlaps
+    ]
     if one.memory.total > hardware.memory:
         warnings.append(
             "this doesn't fit; lower run.micro_batch, set run.activation_checkpointing to full, or raise run.zero_stage with more GPUs"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.report import text
 from training import checkpoint
 from training.engine import Engine, EngineSettings, new_model
 from training.launch import World, on_first, together
@@ -28,7 +29,7 @@ from training.run_folder import CHECKPOINTS, INDEX, LOG
 from training.sequence_groups import SequenceGroups
 from training.stage_run import StageRun
 from training.token_bytes import byte_lengths
-from training.watch import Watch, count
+from training.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """Each asks for a checkpoint and an end; batch systems send the last one some minutes before the first."""
@@ -141,7 +142,8 @@ class Trainer:
 
     def _say_start(self) -> None:
         tokens, settings = sum(stage.tokens for stage in self.plan.stages), self.engine.settings
-        what = f"{count(self.plan.model.parameters)} parameters, {count(tokens)} tokens in {len(self.plan.stages)} stages"
+        size = text.short_count(self.plan.model.parameters)
+        what = f"{size} parameters, {text.short_count(tokens)} tokens in {len(self.plan.stages)} stages"
         how = f"{self.world.size} x {self.world.device.type}, ZeRO {settings.zero_stage}, {settings.precision}"
         self.watch.say(f"{self.plan.name}: {what}; {how}" + (f"; on from step {self.place.step:,}" if self.place.step else ""))
         if self.log:

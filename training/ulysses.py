@@ -43,10 +43,7 @@ def shard_batch(batch: Batch, rank: int, size: int) -> Batch:
     """The part of a batch that is the given rank's: tokens [B, S / n], with their positions; the pieces stay those of whole sequences,
     which is what attention sees. Raises UserError when S isn't divisible."""
     length = batch.ids.shape[1]
-    if length % size:
-        raise UserError(
-            f"sequences of {length:,} tokens can't be shared by {size} ranks; choose a sequence_parallel that divides the length"
-        )
+    check_length(length, size)
     part = slice(rank * length // size, (rank + 1) * length // size)
     segments = replace(batch.segments, positions=batch.segments.positions[:, part].contiguous())
     ids, targets, labels = (tokens[:, part].contiguous() for tokens in (batch.ids, batch.targets, batch.labels))

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pipeline.report import text
+
 LINE_SECONDS = 10.0
 """Plain lines come at most this often, so that a log stays readable."""
 
@@ -38,7 +40,7 @@ class Watch:
 
     def step(self, done: int, line: dict[str, Any]) -> None:
         """Show a line of the log after `done` steps of the stage."""
-        facts = "  ".join([*facts_of(line), f"{duration(self._left(done))} left"])
+        facts = "  ".join([*facts_of(line), f"{text.duration(self._left(done))} left"])
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=done, facts=facts)
         elif time.monotonic() - self._last >= LINE_SECONDS or done == self._steps:
@@ -59,26 +61,7 @@ def facts_of(line: dict[str, Any]) -> list[str]:
     """The numbers of a step's line that matter, each as a few words."""
     words = [f"loss {line['loss']:.3f}" if line["loss"] is not None else "loss not finite"]
     words += [f"{language} {facts['loss']:.3f}" for language, facts in line["languages"].items() if len(line["languages"]) > 1]
-    words += [f"lr {line['learning_rate']:.2e}", f"{count(line['tokens_per_second'])} tok/s"]
+    words += [f"lr {line['learning_rate']:.2e}", f"{text.short_count(line['tokens_per_second'])} tok/s"]
     if line["mfu"] is not None:
         words.append(f"MFU {line['mfu']:.1%}")
     return words
-
-
-def count(number: float) -> str:
-    """A number in three digits: 24.5k, 1.20M."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the two units that matter: 3 d 4 h, 2 h 5 min, 7 min, 40 s."""
-    minutes = int(seconds // 60)
-    hours, days = minutes // 60, minutes // 1440
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{int(seconds)} s"

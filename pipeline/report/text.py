@@ -76,7 +76,7 @@ def share(part: float | None, whole: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 4.2 s, 3 min 05 s, or 2 h 10 min."""
+    """Seconds as 4.2 s, 3 min 05 s, 2 h 10 min, or 3 d 11 h."""
     if seconds is None:
         return "–"
     if seconds < 1:
@@ -84,7 +84,10 @@ def duration(seconds: float | None) -> str:
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = minutes // 60
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{hours} h {minutes % 60:02d} min"
 
 
 def rate(value: float | None, unit: str = "") -> str:
