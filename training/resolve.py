@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -41,7 +42,8 @@ class _Sources:
         new: dict[int, SourceSpec] = {}
         found = []
         for spec in specs:
-            key = repr(replace(spec, name="", where={key: tuple(sorted(values)) for key, values in sorted(spec.where.items())}))
+            where = {key: tuple(sorted(set(values))) for key, values in sorted(spec.where.items())}
+            key = repr(replace(spec, name="", shards=os.path.realpath(spec.shards), where=where))
             place = self._places.setdefault(key, len(self._places))
             found.append(place)
             if place >= len(self.opened):

@@ -115,6 +115,15 @@ def test_a_source_of_two_stages_goes_on_where_it_was_left(scene):
     assert [stream.start for stream in second.streams] == [stream.count for stream in first.streams]
 
 
+def test_a_source_is_the_same_however_its_folder_and_values_are_written(scene, tmp_path):
+    (tmp_path / "link").symlink_to(scene.shards)
+    first = PLAN["stages"][0] | {"tokens": 2000}
+    again = copy.deepcopy(first) | {"name": "more"}
+    again["sources"][0] |= {"shards": str(tmp_path / "link"), "where": {"lang": ["ko", "ko"], "phase": "general"}}
+    plan = scene.plan(values=PLAN | {"stages": [first, again]})
+    assert [stream.source for stream in plan.stages[1].streams] == [0, 1]
+
+
 def test_presets_take_the_tokenizers_vocabulary(scene):
     preset = ("model", {"preset": "2.4b", "max_position_embeddings": 32_768})
     assert scene.plan(values=changed(preset)).model == replace(PRESETS["2.4b"], vocab_size=VOCABULARY, rope_scaling=None)
