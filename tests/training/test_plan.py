@@ -406,6 +406,9 @@ def test_the_command_warns(scene, capsys):
     assert "warning" not in run(capsys, str(scene.path))[1]
     _, out, _ = run(capsys, str(scene.path), "--gpus", "2", "--set", "run.sequence_parallel=4")
     assert "by 2 GPUs in micro-batches of 1 with 4 GPUs to a sequence" in out
+    both = '[{"name": "a", "weight": 0.5, "max_epochs": 1}, {"name": "b", "where": {"lang": "ko"}, "weight": 0.5, "max_epochs": 1}]'
+    _, out, err = run(capsys, str(scene.path), "--set", f"stages.0.sources={both}", "--set", "stages.0.tokens=null")
+    assert "the sources 'a' and 'b' have shards in common" in out, err
 
 
 def test_the_command_refuses(scene, capsys):
