@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
@@ -221,3 +222,12 @@ def _lengthened(file: File, parents: int) -> str:
         return file.name
     parts = printable(file.path).split("/")
     return "/".join(parts[-(file.name.count("/") + 1 + parents) :])
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

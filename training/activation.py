@@ -9,15 +9,14 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from training.model import Decoder, run_plainly
-
-Checkpointing = Literal["none", "selective", "full"]
+from training.plan_config import Checkpointing
 
 
 def run_layers(model: Decoder, checkpointing: Checkpointing = "none", compiled: bool = False) -> None:

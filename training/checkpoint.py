@@ -12,7 +12,6 @@ import contextlib
 import errno
 import io
 import json
-import os
 import re
 import shutil
 from argparse import Namespace
@@ -23,6 +22,7 @@ from typing import Any
 import xxhash
 
 from pipeline.errors import RunFailed, UserError
+from pipeline.files import to_disk
 from training.engine import Engine
 from training.launch import World, gather, on_first, together
 
@@ -129,7 +129,7 @@ def _seal(temporary: Path, world: World) -> dict[str, Any]:
     for path in _files(temporary):
         owner = _OWNER.search(path.name)
         if (int(owner.group(1)) if owner else 0) == world.rank:
-            _to_disk(path)
+            to_disk(path)
             mine[str(path.relative_to(temporary))] = _facts(path)
     return {name: facts for part in gather(world, mine) for name, facts in part.items()}
 
@@ -137,12 +137,12 @@ def _seal(temporary: Path, world: World) -> dict[str, Any]:
 def _finish(temporary: Path, final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     _write_json(temporary / STATE, state)
     _write_json(temporary / MANIFEST, {**facts, STATE: _facts(temporary / STATE)})
-    _to_disk(temporary)
+    to_disk(temporary)
     old = temporary.with_name(f".{final.name}.old.tmp")
     if final.exists():  # of a training that went back to it, and had no step left
         final.rename(old)
     temporary.rename(final)
-    _to_disk(final.parent)
+    to_disk(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -220,15 +220,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1))
-    _to_disk(path)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    to_disk(path)
 
 
 def _gigabytes(size: int) -> str:

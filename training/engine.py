@@ -24,12 +24,11 @@ from pipeline.errors import UserError
 from training.batch import NO_TARGET, Batch
 from training.launch import World, prepare_deepspeed, together
 from training.llama_format import read_llama_tensors
+from training.memory import Precision
 from training.model import Decoder, initialise
 from training.model_config import ModelConfig
 from training.optimizer import SkippableAdamW, adamw
 from training.plan import Optimizer
-
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import UserError
+from pipeline.files import to_disk
 from tokenizer.encoder import TokenizerFile, load_tokenizer
 from tokenizer.export import CONFIG as TOKENIZER_CONFIG
 from tokenizer.export import TEMPLATE
@@ -81,10 +82,10 @@ def write_llama(
                 shutil.copyfile(tokenizer / name, temporary / name)
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that only their owner reads
-            _sync(path)
-        _sync(temporary)
+            to_disk(path)
+        to_disk(temporary)
         os.replace(temporary, folder)
-        _sync(folder.parent)
+        to_disk(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -182,14 +183,6 @@ def _write_tensors(folder: Path, config: ModelConfig, tensors: Iterable[tuple[st
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Reading ------------------------------------------------------------------------------------------------------------------------------
